@@ -7,12 +7,11 @@ when the clip has ended, the face that dominates it is chosen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from facer.stages.features.config import FacePolicy
-from facer.stages.features.faces import Faces, iou, point_distance
+from facer.stages.features.faces import NO_FACES, Faces, iou, point_distance
 from facer.storage.schema import F32, F64, I64
 from facer.storage.study.faces import FacePoint
 
@@ -55,12 +54,6 @@ def box_sizes(bbox_px: F32) -> F32:
     return np.asarray(np.sqrt(sides.prod(axis=1)), np.float32)
 
 
-class _Track(NamedTuple):
-    bbox_px: F32
-    keypoints_px: F32
-    seen: int  # the frame in which it was seen last
-
-
 class Tracker:
     """Gives every face the id of its track.
 
@@ -69,36 +62,39 @@ class Tracker:
     """
 
     def __init__(self) -> None:
-        self._tracks: list[_Track] = []
+        self._bbox_px = NO_FACES.bbox_px  # of each track's face where it was seen last
+        self._keypoints_px = NO_FACES.keypoints_px
+        self._seen = np.zeros(0, np.int64)  # in this frame
         self._frame = 0
 
     def update(self, faces: Faces) -> list[int]:
         """Track ids (n,) of the next frame's faces, each at most once; best pairs first."""
         self._frame += 1
         track_ids = [-1] * len(faces.score)
-        free = set(range(len(self._tracks)))
+        free = set(range(len(self._seen)))
         for face, track_id in self._pairs(faces):
             if track_ids[face] < 0 and track_id in free:
                 track_ids[face] = track_id
                 free.remove(track_id)
-        for face, track_id in enumerate(track_ids):
-            seen = _Track(faces.bbox_px[face], faces.keypoints_px[face], self._frame)
-            if track_id < 0:
-                track_ids[face] = len(self._tracks)
-                self._tracks.append(seen)
-            else:
-                self._tracks[track_id] = seen
+        new = [face for face, track_id in enumerate(track_ids) if track_id < 0]
+        for track_id, face in enumerate(new, len(self._seen)):
+            track_ids[face] = track_id
+        if new:
+            self._bbox_px = np.concatenate([self._bbox_px, faces.bbox_px[new]])
+            self._keypoints_px = np.concatenate([self._keypoints_px, faces.keypoints_px[new]])
+            self._seen = np.concatenate([self._seen, np.zeros(len(new), np.int64)])
+        self._bbox_px[track_ids], self._keypoints_px[track_ids] = faces.bbox_px, faces.keypoints_px
+        self._seen[track_ids] = self._frame
         return track_ids
 
     def _pairs(self, faces: Faces) -> list[tuple[int, int]]:
         """Face and id of a track that may be the same, the surest first."""
-        if not self._tracks or len(faces.score) == 0:
+        boxes, points = self._bbox_px, self._keypoints_px
+        if len(boxes) == 0 or len(faces.score) == 0:
             return []
-        boxes = np.stack([track.bbox_px for track in self._tracks])
         if len(boxes) == len(faces.score) == 1 and iou(faces.bbox_px[0], boxes)[0] >= _MIN_IOU:
             return [(0, 0)]  # most frames of most clips
-        points = np.stack([track.keypoints_px for track in self._tracks])
-        away = self._frame - 1 - np.array([track.seen for track in self._tracks])
+        away = self._frame - 1 - self._seen
         drift = np.minimum(_DRIFT * away, _MAX_DRIFT)
         scored: list[tuple[float, int, int]] = []
         for face in range(len(faces.score)):
@@ -143,25 +139,27 @@ def choose_sequences(
     frame: I64, track: I64, bbox_px: F32, score: F32, policy: FacePolicy, stand_ins: bool = True,
     pointed: Sequence[int] = (),
 ) -> list[I64]:  # fmt: skip
-    """Rows of each sequence that a clip gives, given all measured faces (n,); at least one.
+    """Rows (at most one per frame) of each sequence that a clip gives; at least one sequence.
 
-    Under ``all`` one for every face that was measured in :data:`MIN_SEQUENCE` frames or more,
-    the most dominant first; under every other policy the first of these alone. ``stand_ins`` and
-    ``pointed`` are those of :func:`choose_rows`.
+    Given all measured faces (n,). Under ``all`` one for every face that was measured in
+    :data:`MIN_SEQUENCE` frames or more, the most dominant first; under every other policy the
+    first of these alone.
+
+    A track's dominance is its sum of score times size over the clip. Where a track is absent,
+    others of a similar size that never appear beside it stand in, the most dominant first: the
+    same person after a cut, a jump or a return. The clip's face is the one whose tracks together
+    dominate, among tracks that have half the dominance of the first or more by themselves.
+    Without ``stand_ins``: the rows of the most dominant track alone. The tracks that somebody
+    ``pointed`` at are the clip's face whatever they dominate, the first before the others.
     """
-    left = np.arange(len(frame))
+    tracks = _Tracks(frame, track, bbox_px, score)
+    if pointed:
+        return [tracks.pointed(pointed, stand_ins)]
     sequences: list[I64] = []
-    while policy == "all" or not sequences:
-        rows = left[
-            choose_rows(frame[left], track[left], bbox_px[left], score[left], stand_ins, pointed)
-        ]
-        if sequences and len(rows) < MIN_SEQUENCE:
-            if len(rows) == 0:
-                break
-            left = np.setdiff1d(left, rows)
-            continue
-        sequences.append(rows)
-        left = np.setdiff1d(left, rows)
+    while (policy == "all" and tracks.left) or not sequences:
+        rows = tracks.take(stand_ins)
+        if not sequences or len(rows) >= MIN_SEQUENCE:
+            sequences.append(rows)
     return sequences
 
 
@@ -179,21 +177,21 @@ def join_people(frame: I64, track: I64, embedding: F32, same_person: float) -> I
     """
     track = _split_people(track, embedding, same_person)
     person = np.zeros_like(track)
-    sums: list[F32] = []
-    frames: list[set[int]] = []
-    sizes = np.bincount(track) if len(track) else np.zeros(0, np.int64)
-    for track_id in np.argsort(-sizes, kind="stable"):
-        rows = np.flatnonzero(track == track_id)
+    sizes = np.bincount(track)
+    rows_of = np.split(np.argsort(track, kind="stable"), np.cumsum(sizes)[:-1])
+    sums = np.zeros((len(sizes), embedding.shape[1]), np.float32)
+    frames: list[set[int]] = []  # of each person
+    for track_id in np.argsort(-sizes, kind="stable").tolist():
+        rows = rows_of[track_id]
         if len(rows) == 0:
-            continue
+            break
         total, seen = embedding[rows].sum(axis=0, dtype=np.float32), set(frame[rows].tolist())
-        alike = [_cosine(total, other) for other in sums]
-        free = [i for i, a in enumerate(alike) if a >= same_person and not seen & frames[i]]
-        found = max(free, key=lambda i: alike[i], default=len(sums))
-        if found == len(sums):
-            sums.append(np.zeros_like(total))
+        alike = _cosine(sums[: len(frames)], total)
+        free = [i for i in np.flatnonzero(alike >= same_person) if not seen & frames[i]]
+        found = int(max(free, key=lambda i: alike[i], default=len(frames)))
+        if found == len(frames):
             frames.append(set())
-        sums[found] = sums[found] + total
+        sums[found] += total
         frames[found] |= seen
         person[rows] = found
     return person
@@ -213,57 +211,99 @@ def _split_people(track: I64, embedding: F32, same_person: float) -> I64:
     return split
 
 
-def _cosine(a: F32, b: F32) -> float:
-    return float(a @ b / max(1e-12, float(np.linalg.norm(a) * np.linalg.norm(b))))
+def _cosine(a: F32, b: F32) -> F32:
+    """Cosines of vectors (..., D) and one (D,): (...)."""
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b)
+    return np.asarray(a @ b / np.maximum(1e-12, norms), np.float32)
 
 
-def choose_rows(
-    frame: I64, track: I64, bbox_px: F32, score: F32, stand_ins: bool = True,
-    pointed: Sequence[int] = (),
-) -> I64:  # fmt: skip
-    """Rows (at most one per frame) that make the clip's face, given all measured faces (n,).
+class _Tracks:
+    """The tracks of a clip, the most dominant first: track 0, 1 ... here.
 
-    A track's dominance is its sum of score times size over the clip. Where a track is absent,
-    others of a similar size that never appear beside it stand in, the most dominant first: the
-    same person after a cut, a jump or a return. The clip's face is the one whose tracks together
-    dominate, among tracks that have half the dominance of the first or more by themselves.
-    Without ``stand_ins``: the rows of the most dominant track alone. The tracks that somebody
-    ``pointed`` at are the clip's face whatever they dominate, the first before the others.
+    Sets of them are the bits of an int: a film of an hour has thousands.
     """
-    if len(frame) == 0:
-        return np.zeros(0, np.int64)
-    weight = score * box_sizes(bbox_px)
-    dominance = np.bincount(track, weights=weight)
-    order = [n for n in np.argsort(-dominance, kind="stable") if (track == n).any()]
-    first = [n for n in order if dominance[n] >= _LEADING * dominance[order[0]]]
-    if not stand_ins:
-        return _together(pointed or order[:1], frame, track)
-    if pointed:
-        return _with_stand_ins(pointed, order, frame, track, bbox_px)
-    people = [_with_stand_ins([n], order, frame, track, bbox_px) for n in first]
-    return max(people, key=lambda rows: float(weight[rows].sum()))
+
+    def __init__(self, frame: I64, track: I64, bbox_px: F32, score: F32) -> None:
+        self._frame, self._size = frame, box_sizes(bbox_px)
+        ids, track = np.unique(track, return_inverse=True)
+        dominance = np.bincount(track, score * self._size, len(ids))
+        order = np.argsort(-dominance, kind="stable")
+        track = np.argsort(order)[track]
+        self._place = dict(zip(ids[order].tolist(), range(len(ids)), strict=True))
+        self._dominance: list[float] = dominance[order].tolist()
+        stops = np.cumsum(np.bincount(track, minlength=len(ids)))[:-1]
+        self._rows = np.split(np.argsort(track, kind="stable"), stops) if len(ids) else []
+        self._sizes = np.array([float(np.median(self._size[rows])) for rows in self._rows])
+        self._beside = _seen_together(frame, track, len(ids))
+        self.left = (1 << len(ids)) - 1
+
+    def take(self, stand_ins: bool) -> I64:
+        """Rows of the face that dominates among the tracks that are left, which it then is not."""
+        if not self.left:
+            return np.zeros(0, np.int64)
+        place = _lowest(self.left)
+        least = _LEADING * self._dominance[place]
+        found, most = [place], 0.0
+        rest = self.left if stand_ins else 0
+        while rest and self._dominance[place := _lowest(rest)] >= least:
+            rest &= rest - 1
+            people = [place, *self._stand_ins([place], self._sizes[place])]
+            together = sum(self._dominance[one] for one in sorted(people))
+            if together > most:
+                found, most = people, together
+        self.left &= ~_bits(found)
+        return self._of(found)
+
+    def pointed(self, track_ids: Sequence[int], stand_ins: bool) -> I64:
+        """Rows of some tracks, of a later one only in frames that the earlier ones are not in."""
+        chosen = np.zeros(0, np.int64)
+        places = [self._place[track_id] for track_id in track_ids]
+        for place in places:
+            rows = self._rows[place]
+            apart = ~np.isin(self._frame[rows], self._frame[chosen])
+            chosen = np.concatenate([chosen, rows[apart]])
+        others = self._stand_ins(places, float(np.median(self._size[chosen]))) if stand_ins else []
+        return np.sort(np.concatenate([chosen, self._of(others)]))
+
+    def _stand_ins(self, first: Sequence[int], size: float) -> list[int]:
+        """Tracks of a similar size that are beside none of some tracks, nor of one another."""
+        ratio = self._sizes / max(size, 1e-6)
+        similar = np.flatnonzero((ratio >= 1 / _MAX_SIZE_RATIO) & (ratio <= _MAX_SIZE_RATIO))
+        free = self.left & _bits(similar.tolist())
+        for place in first:
+            free &= ~self._beside[place]
+        found: list[int] = []
+        while free:
+            found.append(place := _lowest(free))
+            free &= ~self._beside[place]
+        return found
+
+    def _of(self, places: Sequence[int]) -> I64:
+        """Rows of some tracks."""
+        rows = [self._rows[place] for place in places]
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
-def _together(tracks: Sequence[int], frame: I64, track: I64) -> I64:
-    """Rows of some tracks, of a later one only in frames that the earlier ones are not in."""
-    chosen = np.zeros(0, np.int64)
-    for track_id in tracks:
-        rows = np.flatnonzero(track == track_id)
-        chosen = np.concatenate([chosen, rows[~np.isin(frame[rows], frame[chosen])]])
-    return np.sort(chosen)
+def _seen_together(frame: I64, track: I64, n_tracks: int) -> list[int]:
+    """For each track the set of those that are in a frame of it, itself too."""
+    beside = [1 << place for place in range(n_tracks)]
+    order = np.argsort(frame, kind="stable")
+    frame, track = frame[order], track[order]
+    for step in range(1, len(frame)):
+        same = frame[step:] == frame[:-step]
+        if not same.any():
+            break
+        pairs = np.unique(np.stack([track[step:][same], track[:-step][same]], axis=1), axis=0)
+        for one, other in pairs.tolist():
+            beside[one] |= 1 << other
+            beside[other] |= 1 << one
+    return beside
 
 
-def _with_stand_ins(
-    first: Sequence[int], order: list[int], frame: I64, track: I64, bbox_px: F32
-) -> I64:
-    """Rows of tracks and of those that stand in for them."""
-    size = box_sizes(bbox_px)
-    chosen = _together(first, frame, track)
-    main_size = float(np.median(size[chosen]))
-    for track_id in order:
-        rows = np.flatnonzero(track == track_id)
-        ratio = float(np.median(size[rows])) / max(main_size, 1e-6)
-        similar = 1 / _MAX_SIZE_RATIO <= ratio <= _MAX_SIZE_RATIO
-        if similar and not np.isin(frame[rows], frame[chosen]).any():
-            chosen = np.concatenate([chosen, rows])
-    return np.sort(chosen)
+def _lowest(places: int) -> int:
+    """The first of a set that is not empty."""
+    return (places & -places).bit_length() - 1
+
+
+def _bits(places: Sequence[int]) -> int:
+    return sum(1 << place for place in places)

@@ -25,12 +25,14 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 
 from facer.stages.features.audio.resampling import Sound, resampled
-from facer.stages.features.audio.timeline import Piece, Timeline
+from facer.stages.features.audio.timeline import Pictures, Piece, Timeline
+from facer.stages.features.decode.clock import Clock
 from facer.stages.features.decode.container import (
     SEGMENTS,
     choose_stream,
     codec_of,
     foreign_codec,
+    frame_rate,
     open_container,
     own_duration,
     start_of,
@@ -86,10 +88,12 @@ class AudioReader:
         pictures, _ = choose_stream(self._container)
         zero = start_of(self._container, stream if pictures is None else pictures)
         self._base, self._zero_s = float(stream.time_base or Fraction(1, 1000)), float(zero)
-        self._timeline = Timeline(self._base, self._format in SEGMENTS)
+        joins, fps = self._format in SEGMENTS, 0.0 if pictures is None else frame_rate(pictures)
+        self._shown, self._pictures = pictures, Pictures(Clock(fps).step_s, joins)
+        self._timeline = Timeline(self._base, joins, self._pictures)
         if own_duration(self._container, stream):  # else the others show where the file ends
             for other in self._container.streams:
-                if other is not stream:
+                if other is not stream and not (joins and other is pictures):
                     other.discard = Discard.all
 
     def __enter__(self) -> AudioReader:
@@ -138,8 +142,12 @@ class AudioReader:
         try:
             for packet in self._container.demux():
                 if packet.pts is not None:
-                    end = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
+                    base = float(packet.time_base)
+                    end = (packet.pts + (packet.duration or 0)) * base
                     self._reached_s = max(self._reached_s, end - self._zero_s)
+                    if packet.stream is self._shown:
+                        dts = packet.pts if packet.dts is None else packet.dts
+                        self._pictures.add(dts * base, packet.pts * base)
                 frames: list[av.AudioFrame | None] = []
                 if packet.stream is stream:
                     frames += self._decode(stream, packet)

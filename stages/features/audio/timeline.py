@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from facer.storage.schema import F32
 
@@ -42,15 +43,48 @@ class Placed:
     follows: bool  # right after the piece before
 
 
+class Pictures:
+    """Where the pictures' clock starts again, by the times of their packets as the file has them.
+
+    ``step_s`` is a frame's duration. As :class:`~facer.stages.features.decode.clock.Clock` does,
+    it goes on a frame after the last one.
+    """
+
+    def __init__(self, step_s: float, joins: bool) -> None:
+        self.n_starts = 0
+        self._step_s, self._joins = step_s, joins
+        self._dts_s: float | None = None  # of the packet before
+        self._first_s, self._end_s = inf, -inf  # of what is shown since the clock started
+        self._before_s = 0.0  # the end of what was shown before that
+
+    @property
+    def shift_s(self) -> float:
+        """What makes their times rise, since the clock started last."""
+        return self._before_s - self._first_s if self.n_starts else 0.0
+
+    def add(self, dts_s: float, pts_s: float) -> None:
+        """Take the times of the next packet."""
+        last_s, self._dts_s = self._dts_s, dts_s
+        ahead_s = 0.0 if last_s is None else dts_s - last_s
+        if ahead_s < 0 or (self._joins and ahead_s > _GAP_S):
+            self._before_s = self._end_s + self.shift_s
+            self._first_s, self._end_s = inf, -inf
+            self.n_starts += 1
+        self._first_s = min(self._first_s, pts_s)
+        self._end_s = max(self._end_s, pts_s + self._step_s)
+
+
 class Timeline:
     """Places pieces one after another; ``tick_s`` is the step of the container's clock.
 
     ``joins`` says that the container is one of segments, as for
-    :class:`~facer.stages.features.decode.clock.Clock`.
+    :class:`~facer.stages.features.decode.clock.Clock`. Where the clock starts again, sound stays
+    with the ``pictures`` if theirs does too, and else goes on.
     """
 
-    def __init__(self, tick_s: float, joins: bool = False) -> None:
-        self._tick_s, self._joins = tick_s, joins
+    def __init__(self, tick_s: float, joins: bool, pictures: Pictures) -> None:
+        self._tick_s, self._joins, self._pictures = tick_s, joins, pictures
+        self._n_starts = 0  # of the pictures' clock that were followed
         self._shift_s = 0.0  # what makes the container's times rise
         self._on_s: float | None = None  # the end of what was placed
         self._odd: Counter[str] = Counter()
@@ -80,16 +114,28 @@ class Timeline:
     def _start(self, piece: Piece, ahead: Iterable[Piece]) -> tuple[float, bool]:
         if self._on_s is None:
             self._odd["untimed"] += piece.time_s is None
-            return piece.time_s or 0.0, False
+            self._follow_pictures()
+            return (piece.time_s or 0.0) + self._shift_s, False
         step = self._step(piece, self._on_s)
         if abs(step) <= self._tolerance(piece) or not self._confirmed(step, piece, ahead):
             return self._on_s, True
+        if self._follow_pictures():
+            self._odd["restart"] += 1
+            step = self._step(piece, self._on_s)
+            return self._on_s + step, step == 0
         if step < -_OVERLAP_S or (self._joins and step > _GAP_S):
             self._odd["restart"] += 1
             self._shift_s -= step
             return self._on_s, True
         self._odd["hole" if step > 0 else "overlap"] += 1
         return self._on_s + step, False
+
+    def _follow_pictures(self) -> bool:
+        """Shift as the pictures do, where their clock has started again."""
+        if self._pictures.n_starts == self._n_starts:
+            return False
+        self._n_starts, self._shift_s = self._pictures.n_starts, self._pictures.shift_s
+        return True
 
     def _step(self, piece: Piece, on_s: float) -> float:
         """How far a piece is from where the samples before it say; 0 without a time."""

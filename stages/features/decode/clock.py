@@ -83,7 +83,7 @@ class Clock:
     def _before(self, on: float, next_s: float | None) -> float:
         """``on``, or half way to the next frame where that comes sooner."""
         assert self._given_s is not None
-        left = self.step_s if next_s is None else next_s + self._shift_s - self._given_s
+        left = 0.0 if next_s is None else next_s + self._shift_s - self._given_s
         return self._given_s + left / 2 if 0 < left < 2 * self.step_s else on
 
     def notes(self, n_frames: int) -> list[str]:

@@ -1,5 +1,7 @@
 """Linking and choosing: the face that dominates the clip, whatever else appears."""
 
+from time import process_time
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,6 @@ from facer.stages.features.track import (
     MIN_SEQUENCE,
     Tracker,
     candidates,
-    choose_rows,
     choose_sequences,
     count_switches,
     join_people,
@@ -42,7 +43,7 @@ def linked(frames):
 def run(frames):
     """Link a clip's frames and choose: (frame numbers, centres) of the chosen rows."""
     frame, track, boxes, scores = linked(frames)
-    rows = choose_rows(frame, track, boxes, scores)
+    (rows,) = choose_sequences(frame, track, boxes, scores, "track")
     return frame[rows], (boxes[rows, :2] + boxes[rows, 2:]) / 2
 
 
@@ -124,6 +125,19 @@ def test_a_face_of_a_few_frames_is_no_sequence_of_its_own():
     assert sequences(clip, "all") == [(list(range(20)), 0)]
     clip[3 + MIN_SEQUENCE - 1] = faces((50, 50), (200, 50))
     assert len(sequences(clip, "all")) == 2
+
+
+def test_a_film_of_a_thousand_cuts_is_chosen_from_in_seconds():
+    """Three people in every shot of 20 frames, of other tracks than those in the shot before."""
+    n_frames, shot = 20_000, 20
+    frame = np.repeat(np.arange(n_frames), 3)
+    track = frame // shot * 3 + np.tile(np.arange(3), n_frames)
+    sides = np.tile(np.array([90, 80, 70], np.float32), n_frames)
+    boxes = np.stack([0 * sides, 0 * sides, sides, sides], axis=1)
+    started = process_time()
+    found = choose_sequences(frame, track, boxes, np.ones(len(frame), np.float32), "all")
+    assert process_time() - started < 15
+    assert [rows.tolist() for rows in found] == [list(range(i, len(frame), 3)) for i in range(3)]
 
 
 def test_a_jump_of_the_same_person_is_counted_as_a_switch():
@@ -211,20 +225,28 @@ def test_people_are_joined_over_cuts_and_parted_within_a_track():
     assert len(join_people(frame[:0], ids[:0], np.zeros((0, 3), np.float32), 0.5)) == 0
 
 
+def test_thousands_of_strangers_are_told_apart_in_seconds():
+    n = 4000
+    embedding = np.random.default_rng(0).normal(size=(n, 64)).astype(np.float32)
+    started = process_time()
+    people = join_people(np.arange(n), np.arange(n), embedding, 0.9)
+    assert process_time() - started < 12
+    assert len(set(people.tolist())) == n
+
+
 def test_without_stand_ins_nobody_else_is_the_clips_face():
     frame, ids = np.arange(6), np.array([0, 0, 0, 1, 1, 0])
     boxes, score = np.tile(np.array([0, 0, 50, 50], np.float32), (6, 1)), np.ones(6, np.float32)
-    np.testing.assert_array_equal(choose_rows(frame, ids, boxes, score), frame)
-    np.testing.assert_array_equal(
-        choose_rows(frame, ids, boxes, score, stand_ins=False), [0, 1, 2, 5]
-    )
+    for stand_ins, expected in ((True, [0, 1, 2, 3, 4, 5]), (False, [0, 1, 2, 5])):
+        (rows,) = choose_sequences(frame, ids, boxes, score, "track", stand_ins)
+        assert rows.tolist() == expected
 
 
 def pointed(frames, *points):
     """Link frames of 25 Hz and choose with points: (frames, x of the middles) and misses."""
     frame, track, boxes, scores = linked(frames)
     tracks, missed = pointed_tracks([FacePoint(*p) for p in points], frame / 25, track, boxes)
-    rows = choose_rows(frame, track, boxes, scores, pointed=tracks)
+    (rows,) = choose_sequences(frame, track, boxes, scores, "track", pointed=tracks)
     return frame[rows].tolist(), ((boxes[rows, 0] + boxes[rows, 2]) / 2).tolist(), missed
 
 

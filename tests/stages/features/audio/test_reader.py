@@ -166,7 +166,7 @@ def test_jitter_of_the_clock_is_no_hole(tmp_path):
 def test_a_clock_that_starts_again_goes_on(tmp_path):
     parts = [sounds.noise(1.0, 44100, 2, seed) for seed in (1, 2)]
     paths = [
-        sounds.write(tmp_path / f"{k}.ts", [(0, part)], 44100, "mp2", "stereo")
+        sounds.write(tmp_path / f"{k}.ts", [(0, part)], 44100, "mp2", "stereo", n_pictures=25)
         for k, part in enumerate(parts)
     ]
     both = tmp_path / "both.ts"
@@ -175,6 +175,24 @@ def test_a_clock_that_starts_again_goes_on(tmp_path):
     assert blocks[-1].stop == pytest.approx(2 * RATE, abs=1000)
     assert all(a.stop == b.start for a, b in pairwise(blocks))
     assert "starts again (1 times)" in problem or "overlap" in problem
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv"])
+@pytest.mark.parametrize("sound_s", [0.5, 1.5])
+def test_sound_of_joined_files_stays_with_their_pictures(tmp_path, name, sound_s):
+    waves = [sounds.noise(sound_s, 44100, seed=seed) for seed in range(2)]
+    paths = [
+        sounds.write(tmp_path / f"{k}{name}", [(0.1, wave_)], 44100, "mp2", n_pictures=50)
+        for k, wave_ in enumerate(waves)
+    ]
+    path = tmp_path / name
+    path.write_bytes(b"".join(part.read_bytes() for part in paths))
+    with VideoReader(path) as video:
+        shown = [frame.timestamp_s for frame in video]
+    line, _ = sounds.joined(read(path)[0])
+    for first_s, wave_ in zip(shown[::50], waves, strict=True):
+        near = round((first_s + 0.1) * RATE)
+        assert abs(sounds.delay(line, at_rate(wave_[0], 44100), near)) <= 0.002 * RATE
 
 
 def test_a_rate_that_changes_on_the_way(tmp_path):

@@ -28,6 +28,7 @@ def test_good_times_are_kept_however_uneven():
         ([None, None, 0, 0.04], [0, 0.04, 0.08, 0.12], "2 frames have no time: set by the frame"),
         ([None, 1, 1.04], [0, 1, 1.04], "1 frames have no time: set by the frame"),
         ([0, 0.04, 0.04, 0.08], [0, 0.04, 0.06, 0.08], "1 frames have a repeated time"),
+        ([0, 0.04, 0.04], [0, 0.04, 0.08], "1 frames have a repeated time"),
         ([0, 0, 0, 0, 0.16], [0, 0.04, 0.08, 0.12, 0.16], "3 frames have a repeated time"),
         ([0, 0.04, 0.01, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a backward time"),
         ([0, 0.04, 3600, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a forward time"),
