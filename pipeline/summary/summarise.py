@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,15 @@ class Study:
     files: Mapping[str, str]  # sha256 of design, events and marks
 
 
+class Extent(NamedTuple):
+    """What a clip's curves cover, and where its frames begin and end: seconds from the event."""
+
+    start_s: float
+    stop_s: float
+    first_s: float
+    end_s: float
+
+
 @dataclass
 class Outcome:
     """What was found, and what a reader must know."""
@@ -56,6 +65,8 @@ class Outcome:
     idle_marks: list[str] = field(default_factory=list)  # that cover no frame
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    extents: dict[tuple[str, str], Extent] = field(default_factory=dict)
+    """By clip and event, of the clips that count."""
 
 
 def study(
@@ -172,6 +183,11 @@ def _write_clip(
         outcome.empty_windows += bool(clip.parts) and bool(np.isnan(numbers["mean"]).all())
         flagged |= {(event.name, w) for flag in numbers["baseline_flag"] for w in flag.split()}
     outcome.flags.update(word for _, word in flagged)
+    if clip.parts and (time := clip.time) is not None:
+        for event in clip.events:
+            if (span := rows.span_of(clip, event)) is not None:
+                ends = time.start_s - event.onset_s, time.stop_s - event.onset_s
+                outcome.extents[clip.row.clip_id, event.name] = Extent(*span, *ends)
     tables["clips"].write(rows.clip_row(clip))
     tables["episodes"].write(rows.episode_rows(clip))
     tables["left_out"].write(rows.left_out_rows(clip))
