@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from facer.pipeline.summary.output import SETTINGS, read_settings
 from facer.stages.summary.config import SummaryConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
 from facer.storage.schema import Provenance, network_setting, networks_of
-from facer.storage.text.typed_json import from_json
+from facer.storage.text.typed_json import from_json, to_json
 
 _DIGESTS = ("sha256", "card_sha256")  # that the sentence of a network tells
 
@@ -20,7 +21,7 @@ def methods_paragraph(store: FeatureStore, stats: Path | None) -> tuple[str, str
     """Return the paragraph and its BibTeX; ``stats`` is the folder of a summary."""
     sentences = [*_features(store), *_coverage(store)]
     if stats is not None:
-        sentences += _summary(stats)
+        sentences += _summary(stats, store)
     text = " ".join(sentences)
     bibtex = _BIBTEX.format(version=_version(store.provenance))
     return text, bibtex + (_BIBTEX_KOLLIAS if _KOLLIAS in text else "")
@@ -114,12 +115,14 @@ def _coverage(store: FeatureStore) -> list[str]:
     ]
 
 
-def _summary(folder: Path) -> list[str]:
+def _summary(folder: Path, store: FeatureStore) -> list[str]:
     settings = read_settings(folder)
     if settings is None:
         raise FacerError(f"{folder}: found no summary there, expected a folder of summarise")
     where = f"{folder / SETTINGS}"
     s = from_json(SummaryConfig, settings.get("settings"), where, "facer summarise")
+    of = from_json(_Summarised, settings, where, "facer summarise")
+    _refuse_another(of.store, store, where)
     windows = ", ".join(
         f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s.windows.items()
     )
@@ -131,34 +134,66 @@ def _summary(folder: Path) -> list[str]:
     ]
     if s.baseline is not None:
         start, stop = s.baseline
-        how = "the difference" if s.scale == "difference" else "the difference of logits"
+        how = "the difference to it"
+        if s.scale == "logit":
+            how += ", for probabilities of the logits"
         back = ("; where it was missing, the median of the participant's other baselines was used"
                 if s.baseline_fallback == "participant" else "")  # fmt: skip
         found.append(
             f"The baseline is the median from {start:g} to {stop:g} s, required to be measured for "
-            f"{s.min_baseline:g} s{back}; values are given as {how} to it."
+            f"{s.min_baseline:g} s{back}; values are given as {how}."
         )
-    thresholds = from_json(_Thresholds, settings, where, "facer summarise").thresholds
-    if thresholds:
+    found += _left_out(of)
+    if of.thresholds:
         by_value: dict[float, list[str]] = {}
-        for name, value in thresholds.items():
+        for name, value in of.thresholds.items():
             by_value.setdefault(value, []).append(name)
         told = "; ".join(f"{value:g} for {', '.join(names)}" for value, names in by_value.items())
         found.append(
             f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
             f"unseen gaps of up to {s.max_gap:g} s."
         )
-    drawn = (f" with 95 % bootstrap intervals over participants ({s.resamples} resamples, seed "
+    drawn = (f" with 95 % bootstrap intervals over {of.unit}s ({s.resamples} resamples, seed "
              f"{s.seed})" if s.resamples else "")  # fmt: skip
-    found.append(f"Group means are means of participants' means{drawn}.")
+    found.append(f"Group means are means of {of.unit}s' means{drawn}.")
     return found
 
 
 @dataclass(frozen=True)
-class _Thresholds:
-    """Those of every feature that has one, the usual ones too."""
+class _Summarised:
+    """What settings.json says beside the settings."""
 
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # the usual ones too
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of design, events and marks
+    clips: Mapping[str, int] = field(default_factory=dict)  # by status
+    unit: str = "participant"  # or clip, where the design names nobody
+    store: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _refuse_another(said: Mapping[str, Any], store: FeatureStore, where: str) -> None:
+    """FacerError where a summary is of other features than the store's."""
+    ours = {"features": list(store.feature_names), **to_json(store.provenance)}
+    made = said.get("provenance")
+    theirs = {"features": said.get("features"), **(made if isinstance(made, dict) else {})}
+    if apart := [
+        name for name, value in ours.items() if theirs.get(name, value) not in (value, None)
+    ]:
+        raise FacerError(
+            f"{where}: found a summary of other features ({', '.join(apart)} differ), expected one "
+            f"of {store.path}"
+        )
+
+
+def _left_out(of: _Summarised) -> list[str]:
+    found = []
+    if of.clips:
+        excluded, absent = (of.clips.get(name, 0) for name in ("excluded", "not_in_store"))
+        also = f" and {absent} had no features" if absent else ""
+        found.append(f"The statistics are of {sum(of.clips.values())} clips, of which {excluded} "
+                     f"were excluded by hand{also}.")  # fmt: skip
+    if marks := of.sha256.get("marks"):
+        found.append(f"What was marked by eye was left out (table of marks: SHA-256 {marks[:12]}).")
+    return found
 
 
 _KOLLIAS = "Kollias et al. (2023)"

@@ -117,7 +117,7 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
     tables["columns"].write(_dictionary(of))
     for table in tables.values():
         table.close()
-    outcome.settings = _settings(of, list(tables))
+    outcome.settings = {**_settings(of, list(tables)), "clips": dict(outcome.statuses)}
     return outcome
 
 
@@ -216,6 +216,7 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
         "made_by": "facer summarise", "facer_version": __version__, "tables": list(tables),
         "settings": dataclasses.asdict(of.config),
         "design": of.design.source, "sha256": dict(of.files),
+        "unit": "participant" if any(row.participant for row in of.design.rows) else "clip",
         "thresholds": {
             name: unit.threshold
             for name, unit in zip(of.features.names, of.features.units, strict=True)

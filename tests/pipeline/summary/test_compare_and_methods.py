@@ -158,6 +158,33 @@ def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
     assert set(json.loads(told(capsys, "methods", two[0], "--json")[0])) == {"text", "bibtex"}
 
 
+def test_the_paragraph_says_who_was_drawn_and_what_was_left_out(study_store, tmp_path):
+    """Seen: participants of a design that names none, and nothing of marks and excluded clips."""
+    store = study_store({"P1_a": (RATE, {}), "P2_a": (RATE, {}), "P3_a": (RATE, {})})
+    (tmp_path / "m.csv").write_text("clip_id,start_s,stop_s,mark\nP1_a,0,1,hand\nP2_a,,,hand\n")
+    facer.summarise(store, output=tmp_path / "s", marks=tmp_path / "m.csv",
+                    baseline="0:2", scale="logit")  # fmt: skip
+    text, _ = facer.methods(store, tmp_path / "s")
+    for said in (
+        "intervals over clips", "are of 3 clips, of which 1 were excluded",
+        "marked by eye was left out", "difference to it, for probabilities of the",
+    ):  # fmt: skip
+        assert said in text
+    facer.summarise(store, "{participant}_{condition}", output=tmp_path / "s")
+    text, _ = facer.methods(store, tmp_path / "s")
+    assert "intervals over participants" in text
+    assert "marked" not in text
+
+
+def test_a_summary_of_another_store_is_refused(study_store, tmp_path):
+    """Seen: thresholds and windows of one store's summary in a paragraph on another's features."""
+    one = study_store({"a": (RATE, {})})
+    other = study_store({"a": (RATE, {})}, "other.zarr", stride=2)
+    facer.summarise(one, output=tmp_path / "s")
+    with pytest.raises(FacerError, match=r"found a summary of other features \(settings differ\)"):
+        facer.methods(other, tmp_path / "s")
+
+
 def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
     cards = {"rec emonet sha256": "e" * 64, "rec emonet card_sha256": "c" * 64}
     text, bibtex = facer.methods(study_store({"x": (RATE, {})}, "card.zarr", **cards))
