@@ -65,8 +65,8 @@ class Outcome:
     idle_marks: list[str] = field(default_factory=list)  # that cover no frame
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    extents: dict[tuple[str, str], Extent] = field(default_factory=dict)
-    """By clip and event, of the clips that count."""
+    extents: dict[str, dict[str, Extent]] = field(default_factory=dict)
+    """By clip and then event, of the clips that count."""
 
 
 def study(
@@ -184,10 +184,11 @@ def _write_clip(
         flagged |= {(event.name, w) for flag in numbers["baseline_flag"] for w in flag.split()}
     outcome.flags.update(word for _, word in flagged)
     if clip.parts and (time := clip.time) is not None:
-        for event in clip.events:
-            if (span := rows.span_of(clip, event)) is not None:
-                ends = time.start_s - event.onset_s, time.stop_s - event.onset_s
-                outcome.extents[clip.row.clip_id, event.name] = Extent(*span, *ends)
+        outcome.extents[clip.row.clip_id] = {
+            event.name: Extent(*span, time.start_s - event.onset_s, time.stop_s - event.onset_s)
+            for event in clip.events
+            if (span := rows.span_of(clip, event)) is not None
+        }
     tables["clips"].write(rows.clip_row(clip))
     tables["episodes"].write(rows.episode_rows(clip))
     tables["left_out"].write(rows.left_out_rows(clip))

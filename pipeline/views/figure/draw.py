@@ -40,10 +40,9 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
     _check(of, kind, config, path)
     tables, outcome = summarise_in_memory(of)
     tables["extents"] = Collected.of(EXTENTS, [
-        (row.clip_id, event.name, row.participant, row.condition, *extent)
+        (row.clip_id, event, row.participant, row.condition, *extent)
         for row in of.design.rows
-        for event in of.events[row.clip_id]
-        if (extent := outcome.extents.get((row.clip_id, event.name))) is not None
+        for event, extent in outcome.extents.get(row.clip_id, {}).items()
     ])  # fmt: skip
     width = _WIDTHS_MM[config.width] / 25.4
     numbers = path.with_suffix(".csv")
