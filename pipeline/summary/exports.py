@@ -86,13 +86,18 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
 
     A clip that failed, was excluded or is not in the store has none. ``videos``: the folder of
     the videos, which ELAN's documents then link to by a relative path. FacerError when ``path``
-    exists.
+    exists, and for intensities of 0 to 5 in a log of FaceReader.
     """
     writers: dict[str, Callable[[_Place, ClipSummary, There], None]] = {
         "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
         "imotions": _imotions, "openface": _openface, "json": _json,
     }  # fmt: skip
     refuse_existing(path)
+    if form == "facereader" and any(unit.unit == "intensity" for unit in of.features.units):
+        raise FacerError(
+            f"{of.store.path}: found action units of 0 to 5, expected shares, as those of a log of "
+            "FaceReader are; export to another format"
+        )
     written, idle = 0, list[str]()
     with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)

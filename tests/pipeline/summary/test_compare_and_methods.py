@@ -115,6 +115,13 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     assert "clips, the worst first (3):\n  z: failed in A, ok in B\n  y: only A 0.0 s, only" in out
 
 
+def test_the_page_says_how_many_rows_it_leaves_out(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("facer.pipeline.views.compare_page._ROWS", 1)
+    found = facer.compare(*two, tmp_path / "c")
+    page = (tmp_path / "c" / "index.html").read_text()
+    assert f"{len(found.clips) - 1} more rows are in the csv" in page
+
+
 def test_no_zero_is_less_than_nothing(study_store, capsys):
     """Seen: a difference of -0.000."""
     a, b = (study_store({"x": (RATE, {"au12": WAVE - less})}, name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import facer
-from facer.storage import FEATURE_NAMES, FeatureStore
+from facer.storage import FEATURE_NAMES, FacerError, FeatureStore
 from facer.storage.exchange.tiers import Stretch, Tier, textgrid
 from tests.support import exit_code, outcome, told
 
@@ -142,6 +142,14 @@ def test_facereader_says_find_failed(export):
     assert [rows[30][0], rows[30][place]] == ["00:00:01.200", "0.9"]
     assert set(rows[80][1:-2]) == {"FIND_FAILED"}
     assert rows[80][-2] == "joke"
+
+
+def test_intensities_are_in_no_log_of_facereader(study_store, tmp_path):
+    """Seen: 4.5 of 5 in a column of 0 to 1, which ``import facereader`` took for a probability."""
+    store = study_store({"a": (RATE, {"au12": 4.5})}, au_scale="intensity 0 to 5")
+    with pytest.raises(FacerError, match="found action units of 0 to 5, expected shares"):
+        facer.export(store, tmp_path / "f", format="facereader")
+    assert not (tmp_path / "f").exists()
 
 
 def test_imotions_counts_from_the_stimulus(export, tmp_path):
