@@ -117,7 +117,7 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
 
 def test_the_page_says_how_many_rows_it_leaves_out(two, tmp_path, monkeypatch):
     monkeypatch.setattr("facer.pipeline.views.compare_page._ROWS", 1)
-    found = facer.compare(*two, tmp_path / "c")
+    found = facer.compare(two[0], two[1], tmp_path / "c")
     page = (tmp_path / "c" / "index.html").read_text()
     assert f"{len(found.clips) - 1} more rows are in the csv" in page
 
