@@ -27,7 +27,7 @@ from facer.storage.exchange import bids, logs
 from facer.storage.exchange.formats import FRAME_TABLES, STUDY_FORMATS, StudyFormat
 from facer.storage.exchange.frames import FrameTable
 from facer.storage.exchange.tables import export_store
-from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, textgrid
+from facer.storage.exchange.tiers import Linked, Stretch, Tier, elan, split, textgrid
 from facer.storage.files.atomic import write_atomic, written_whole
 from facer.storage.files.csv_table import csv_text
 from facer.storage.files.objects import LocalObjects
@@ -37,6 +37,7 @@ from facer.storage.study.events import START
 from facer.storage.text.names import distinct, numbered
 
 _JSON_HZ = 10.0
+_UNFILLED_S = 0.0  # longest unseen gap that curves go on over: they have no column that says so
 _log = logging.getLogger("facer")
 
 
@@ -85,13 +86,18 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
 
     A clip that failed, was excluded or is not in the store has none. ``videos``: the folder of
     the videos, which ELAN's documents then link to by a relative path. FacerError when ``path``
-    exists.
+    exists, and for intensities of 0 to 5 in a log of FaceReader.
     """
     writers: dict[str, Callable[[_Place, ClipSummary, There], None]] = {
         "elan": _elan, "textgrid": _textgrid, "bids": _bids, "facereader": _facereader,
         "imotions": _imotions, "openface": _openface, "json": _json,
     }  # fmt: skip
     refuse_existing(path)
+    if form == "facereader" and any(unit.unit == "intensity" for unit in of.features.units):
+        raise FacerError(
+            f"{of.store.path}: found action units of 0 to 5, expected shares, as those of a log of "
+            "FaceReader are; export to another format"
+        )
     written, idle = 0, list[str]()
     with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
@@ -176,12 +182,16 @@ def tiers_of(clip: ClipSummary) -> list[Tier]:
             found[names[place]].append(Stretch(float(start), float(stop), f"{peak:.3f}"))
     tiers = [Tier(name, stretches) for name, stretches in found.items()]
     tiers.append(Tier("no_face", [Stretch(a, b, "no face") for a, b in clip.without_face()]))
+    whole = (0.0, 0.0) if clip.time is None else (clip.time.start_s, clip.time.stop_s)
     marks = [
-        Stretch(mark.start_s, mark.stop_s, " ".join(filter(None, [mark.feature, mark.why])))
+        Stretch(
+            whole[0] if mark.start_s is None else mark.start_s,
+            whole[1] if mark.stop_s is None else mark.stop_s,
+            " ".join(filter(None, [mark.feature, mark.why])),
+        )
         for mark in clip.marks
-        if mark.start_s is not None and mark.stop_s is not None
     ]
-    return [*tiers, Tier("marks", marks)]
+    return [*tiers, Tier("marks", split(marks))]
 
 
 def _elan(place: _Place, clip: ClipSummary, there: There) -> None:
@@ -204,7 +214,7 @@ def _textgrid(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
-    row, of, time = clip.row, place.of, there[2]
+    row, time = clip.row, there[2]
     key = place.bids_keys[row.clip_id]
     place.people[key[0]] = person_of(row)
     place.runs[key] += 1
@@ -212,7 +222,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     starts, rate = frame_bins(time)
     values = np.full((len(starts), len(clip.features.names) + 1), np.nan)
     for track in clip.parts:
-        one = series(track, starts, rate, of.config.max_gap)
+        one = series(track, starts, rate, _UNFILLED_S)
         values[:, track.columns] = one.value
         values[:, -1] = np.fmax(values[:, -1], one.seen_share)
     columns = {
@@ -243,7 +253,8 @@ def _facereader(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
-    text = logs.imotions(there[1], clip.features.names, clip.events[0].onset_s)
+    first_s = min(event.onset_s for event in clip.events)  # a table of events has any order
+    text = logs.imotions(there[1], clip.features.names, first_s)
     place.write(f"{place.imotions_names[clip.row.clip_id]}.csv", text)
 
 
@@ -263,7 +274,7 @@ def _json(place: _Place, clip: ClipSummary, there: There) -> None:
     starts = bins(there[2].start_s, there[2].stop_s, _JSON_HZ)
     curves: dict[str, Any] = {}
     for track in clip.parts:
-        value = series(track, starts, _JSON_HZ, place.of.config.max_gap).value
+        value = series(track, starts, _JSON_HZ, _UNFILLED_S).value
         curves |= {names[c]: _plain(value[:, i]) for i, c in enumerate(track.columns)}
     summary = [
         {"event": event.name, "window": window, "feature": name,

@@ -120,13 +120,13 @@ def _summary(folder: Path, store: FeatureStore) -> list[str]:
     if settings is None:
         raise FacerError(f"{folder}: found no summary there, expected a folder of summarise")
     where = f"{folder / SETTINGS}"
-    of = from_json(_Summarised, settings.get("store", {}), where, "facer summarise")
-    if of.contents_sha256 not in ("", contents_sha256(store)):
-        raise FacerError(
-            f"{folder}: found tables of other clips or features than {store.path} has now, expected "
-            "tables of these; run facer summarise on it again"
-        )
     s = from_json(SummaryConfig, settings.get("settings"), where, "facer summarise")
+    of = from_json(_Summarised, settings, where, "facer summarise")
+    if of.store.contents_sha256 not in ("", contents_sha256(store)):
+        raise FacerError(
+            f"{folder}: found tables of other clips or features than {store.path} has now, "
+            "expected tables of these; run facer summarise on it again"
+        )
     windows = ", ".join(
         f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s.windows.items()
     )
@@ -138,41 +138,59 @@ def _summary(folder: Path, store: FeatureStore) -> list[str]:
     ]
     if s.baseline is not None:
         start, stop = s.baseline
-        how = "the difference" if s.scale == "difference" else "the difference of logits"
+        how = "the difference to it"
+        if s.scale == "logit":
+            how += ", for probabilities of the logits"
         back = ("; where it was missing, the median of the participant's other baselines was used"
                 if s.baseline_fallback == "participant" else "")  # fmt: skip
         found.append(
             f"The baseline is the median from {start:g} to {stop:g} s, required to be measured for "
-            f"{s.min_baseline:g} s{back}; values are given as {how} to it."
+            f"{s.min_baseline:g} s{back}; values are given as {how}."
         )
-    thresholds = from_json(_Thresholds, settings, where, "facer summarise").thresholds
-    if thresholds:
+    found += _left_out(of)
+    if of.thresholds:
         by_value: dict[float, list[str]] = {}
-        for name, value in thresholds.items():
+        for name, value in of.thresholds.items():
             by_value.setdefault(value, []).append(name)
         told = "; ".join(f"{value:g} for {', '.join(names)}" for value, names in by_value.items())
         found.append(
             f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
             f"unseen gaps of up to {s.max_gap:g} s."
         )
-    drawn = (f" with 95 % bootstrap intervals over participants ({s.resamples} resamples, seed "
+    drawn = (f" with 95 % bootstrap intervals over {of.unit}s ({s.resamples} resamples, seed "
              f"{s.seed})" if s.resamples else "")  # fmt: skip
-    found.append(f"Group means are means of participants' means{drawn}.")
+    found.append(f"Group means are means of {of.unit}s' means{drawn}.")
     return found
 
 
 @dataclass(frozen=True)
-class _Summarised:
+class _Store:
     """Of which store tables are; those of earlier versions do not say it."""
 
     contents_sha256: str = ""
 
 
 @dataclass(frozen=True)
-class _Thresholds:
-    """Those of every feature that has one, the usual ones too."""
+class _Summarised:
+    """What settings.json says beside the settings."""
 
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # the usual ones too
+    sha256: Mapping[str, str] = field(default_factory=dict)  # of design, events and marks
+    clips: Mapping[str, int] = field(default_factory=dict)  # by status
+    unit: str = "participant"  # or clip, where the design names nobody
+    store: _Store = _Store()
+
+
+def _left_out(of: _Summarised) -> list[str]:
+    found = []
+    if of.clips:
+        excluded, absent = (of.clips.get(name, 0) for name in ("excluded", "not_in_store"))
+        also = f" and {absent} had no features" if absent else ""
+        found.append(f"The statistics are of {sum(of.clips.values())} clips, of which {excluded} "
+                     f"were excluded by hand{also}.")  # fmt: skip
+    if marks := of.sha256.get("marks"):
+        found.append(f"What was marked by eye was left out (table of marks: SHA-256 {marks[:12]}).")
+    return found
 
 
 _KOLLIAS = "Kollias et al. (2023)"

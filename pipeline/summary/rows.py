@@ -95,11 +95,11 @@ def series_rows(of: ClipSummary) -> Iterator[Block]:
     if rate is None:
         return
     for event in of.events:
-        span = _span(of, event)
-        if span is None or of.status != "ok" or not of.parts:
+        span = span_of(of, event) if of.status == "ok" and of.parts else None
+        starts = np.zeros(0) if span is None else bins(*span, rate)
+        if not len(starts):  # as of a clip of one frame, which has no length
             yield _no_series(of, event)
             continue
-        starts = bins(*span, rate)
         shape = (len(starts), len(of.features.names))
         value, share = np.full(shape, np.nan), np.zeros(shape)
         filled = np.zeros(shape, bool)
@@ -139,7 +139,7 @@ def _no_series(of: ClipSummary, event: Event) -> Block:
     return _rows(of, 1, {**empty, "feature": [""], "filled": [None]}, {"event": event.name})
 
 
-def _span(of: ClipSummary, event: Event) -> Span | None:
+def span_of(of: ClipSummary, event: Event) -> Span | None:
     """What the series covers, from the event: all windows and the baseline."""
     spans = [
         (start - event.onset_s, stop - event.onset_s)

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,15 @@ class Study:
     files: Mapping[str, str]  # sha256 of design, events and marks
 
 
+class Extent(NamedTuple):
+    """What a clip's curves cover, and where its frames begin and end: seconds from the event."""
+
+    start_s: float
+    stop_s: float
+    first_s: float
+    end_s: float
+
+
 @dataclass
 class Outcome:
     """What was found, and what a reader must know."""
@@ -58,6 +67,8 @@ class Outcome:
     idle_marks: list[str] = field(default_factory=list)  # that cover no frame
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    extents: dict[str, dict[str, Extent]] = field(default_factory=dict)
+    """By clip and then event, of the clips that count."""
 
 
 def study(
@@ -108,7 +119,7 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
     tables["columns"].write(_dictionary(of))
     for table in tables.values():
         table.close()
-    outcome.settings = _settings(of, list(tables))
+    outcome.settings = {**_settings(of, list(tables)), "clips": dict(outcome.statuses)}
     return outcome
 
 
@@ -174,6 +185,12 @@ def _write_clip(
         outcome.empty_windows += bool(clip.parts) and bool(np.isnan(numbers["mean"]).all())
         flagged |= {(event.name, w) for flag in numbers["baseline_flag"] for w in flag.split()}
     outcome.flags.update(word for _, word in flagged)
+    if clip.parts and (time := clip.time) is not None:
+        outcome.extents[clip.row.clip_id] = {
+            event.name: Extent(*span, time.start_s - event.onset_s, time.stop_s - event.onset_s)
+            for event in clip.events
+            if (span := rows.span_of(clip, event)) is not None
+        }
     tables["clips"].write(rows.clip_row(clip))
     tables["episodes"].write(rows.episode_rows(clip))
     tables["left_out"].write(rows.left_out_rows(clip))
@@ -202,6 +219,7 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
         "made_by": "facer summarise", "facer_version": __version__, "tables": list(tables),
         "settings": dataclasses.asdict(of.config),
         "design": of.design.source, "sha256": dict(of.files),
+        "unit": "participant" if any(row.participant for row in of.design.rows) else "clip",
         "thresholds": {
             name: unit.threshold
             for name, unit in zip(of.features.names, of.features.units, strict=True)
@@ -216,7 +234,9 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
 
 
 def contents_sha256(store: FeatureStore) -> str:
-    """Digest of what a store has, of which videos and by which networks; not of how it lies."""
+    """Digest of what a store has, of which videos and how made; not of how it lies."""
+    of = store.provenance
+    made = (of.detector_sha256, of.rec_sha256, of.face_policy, of.frame_policy, of.settings)
     told = [(r.clip_id, r.status, r.n_frames, r.n_valid, r.source_sha256) for r in store.records]
-    made = (store.provenance.detector_sha256, store.provenance.rec_sha256)
-    return hashlib.sha256(json.dumps([made, *sorted(told)]).encode()).hexdigest()
+    text = json.dumps([made, store.feature_names, sorted(told)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

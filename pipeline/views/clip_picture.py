@@ -46,6 +46,7 @@ def draw_clip(
     clip_picture(
         path, clip, store.feature_names, frames, crops, title=clip_id,
         subtitle=f"{known}; {note}" if note else known, weak_features=store.weak_features,
+        au_scale=curves.au_scale(store.provenance.settings),
     )  # fmt: skip
 
 
@@ -57,6 +58,7 @@ class _View:
     columns: dict[str, F32]  # name -> (T,)
     edges: F64  # (T + 1,) seconds at which frames begin and end
     weak: frozenset[str]
+    au_scale: tuple[str, float]  # what their numbers are, and the greatest
 
     def label(self, name: str) -> str:
         """The name, with an asterisk when it was taught by weak labels."""
@@ -72,14 +74,16 @@ class _View:
 def clip_picture(
     path: str | Path, clip: ClipFeatures, feature_names: Sequence[str], frames: I64, crops: U8, *,
     title: str, subtitle: str = "", weak_features: Sequence[str] = (),
+    au_scale: tuple[str, float] = ("probability", 1.0),
 ) -> None:  # fmt: skip
     """One clip as a PNG: crops over valence-arousal, expressions and AUs, in seconds.
 
     ``crops`` (k, 112, 112, 3) RGB are those of ``frames`` (k,), chosen by :func:`strip_frames`;
     without any there is no strip. Columns are found by ``feature_names`` and a group without
     columns is left out. Times without a face are hatched. Names in ``weak_features`` carry an
-    asterisk and a footnote. Raises ``FacerError`` for a clip without frames or at times that do
-    not rise, for a store without any such column, and for a path that cannot be written.
+    asterisk and a footnote; ``au_scale`` says what the numbers of AUs are, and the greatest.
+    Raises ``FacerError`` for a clip without frames or at times that do not rise, for a store
+    without any such column, and for a path that cannot be written.
     """
     if clip.n_frames == 0:
         raise FacerError(f"{path}: found a clip without frames, expected at least one to draw")
@@ -88,7 +92,7 @@ def clip_picture(
         raise FacerError(f"{path}: found frames at times that do not rise, expected seconds")
     values = np.clip(clip.features, -_FAR, _FAR).T
     columns = dict(zip(feature_names, values, strict=True))
-    view = _View(clip, columns, edges, frozenset(weak_features))
+    view = _View(clip, columns, edges, frozenset(weak_features), au_scale)
     groups = curves.drawn_columns(feature_names)
     if not groups:
         raise FacerError(
@@ -186,14 +190,15 @@ def _draw_expressions(axis: Axes, view: _View, names: Sequence[str]) -> None:
 def _draw_action_units(axis: Axes, view: _View, names: Sequence[str]) -> None:
     matrix = np.ma.masked_invalid(np.stack([view.columns[name] for name in names]))
     rows = np.arange(len(names) + 1)
-    mesh = axis.pcolormesh(view.edges, rows, matrix, cmap="Blues", vmin=0, vmax=1)
+    unit, high = view.au_scale
+    mesh = axis.pcolormesh(view.edges, rows, matrix, cmap="Blues", vmin=0, vmax=high)
     labels = [f"{curves.au_meaning(name)}  {view.label(name).upper()}" for name in names]
     axis.set_yticks(rows[:-1] + 0.5, labels, size=8)
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
     bar = axis.inset_axes((1.015, 0.0, 0.015, 1.0))
-    axis.figure.colorbar(mesh, cax=bar, ticks=[0, 0.5, 1])
-    bar.set_ylabel("probability", size=8)
+    axis.figure.colorbar(mesh, cax=bar, ticks=[0, high / 2, high])
+    bar.set_ylabel(unit, size=8)
     bar.tick_params(labelsize=8)
 
 

@@ -57,7 +57,8 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, An
         "<tr>" + "".join(f"<td>{_shown(row[c.name])}</td>" for c in columns) + "</tr>"
         for row in rows[:_ROWS]
     )
-    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>"
+    more = f"<p>{len(rows) - _ROWS} more rows are in the csv.</p>" if len(rows) > _ROWS else ""
+    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>{more}"
 
 
 def _shown(value: Any) -> str:

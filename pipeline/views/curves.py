@@ -5,10 +5,11 @@ Colours are Okabe and Ito's, which colour-blind people tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from facer.stages.summary.units import units
 from facer.storage.schema import F64, FEATURE_GROUPS, I64, Bools, ClipFeatures, columns_of
 
 AU_MEANINGS = {
@@ -44,6 +45,16 @@ def drawn_columns(feature_names: Iterable[str]) -> dict[str, list[str]]:
     names = [name for name in feature_names if not name.endswith("_intensity")]
     found = {group: list(columns_of(group, names)) for group in FEATURE_GROUPS}
     return {group: columns for group, columns in found.items() if columns}
+
+
+def au_scale(settings: Mapping[str, object]) -> tuple[str, float]:
+    """What numbers of drawn action units are, and the greatest; ``settings``: of the provenance.
+
+    >>> au_scale({}), au_scale({"au_scale": "intensity 0 to 5"})
+    (('probability', 1.0), ('intensity', 5.0))
+    """
+    [unit] = units(["au12"], settings)
+    return unit.unit, float(unit.high)
 
 
 CURVE_COLORS = {

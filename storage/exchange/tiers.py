@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
-from itertools import count
+from itertools import count, pairwise
 from typing import NamedTuple
 from xml.etree import ElementTree as Xml
 
@@ -50,6 +50,21 @@ def apart(stretches: Sequence[Stretch], step_s: float) -> list[Stretch]:
         if stop > start:
             found.append(Stretch(round(start * step_s, 9), round(stop * step_s, 9), one.text))
             before = stop
+    return found
+
+
+def split(stretches: Sequence[Stretch]) -> list[Stretch]:
+    """Return stretches that may overlap as ones that do not, each with the texts of all there.
+
+    >>> [tuple(one) for one in split([Stretch(0, 3, "a"), Stretch(2, 4, "b")])]
+    [(0, 2, 'a'), (2, 3, 'a; b'), (3, 4, 'b')]
+    """
+    ends = sorted({end for one in stretches for end in one[:2]})
+    found = []
+    for start, stop in pairwise(ends):
+        texts = [one.text for one in stretches if one.start_s <= start and stop <= one.stop_s]
+        if texts:
+            found.append(Stretch(start, stop, "; ".join(dict.fromkeys(texts))))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from facer.pipeline.runtime.progress import warn
 from facer.pipeline.summary.summarise import Study, summarise_in_memory
 from facer.pipeline.views.figure.config import FIGURE_KINDS, FigureConfig, FigureKind
-from facer.pipeline.views.figure.kinds import DRAW
+from facer.pipeline.views.figure.kinds import DRAW, EXTENTS
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.atomic import written_whole
 from facer.storage.files.regular import open_regular
@@ -38,7 +38,12 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
     from matplotlib.figure import Figure
 
     _check(of, kind, config, path)
-    tables, _ = summarise_in_memory(of)
+    tables, outcome = summarise_in_memory(of)
+    tables["extents"] = Collected.of(EXTENTS, [
+        (row.clip_id, event, row.participant, row.condition, *extent)
+        for row in of.design.rows
+        for event, extent in outcome.extents.get(row.clip_id, {}).items()
+    ])  # fmt: skip
     width = _WIDTHS_MM[config.width] / 25.4
     numbers = path.with_suffix(".csv")
     with matplotlib.rc_context(_STYLE):
@@ -77,6 +82,11 @@ def _check(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -> Non
         raise OptionError(
             f"{named('feature')}: found {config.feature!r}, expected a column of the store"
             f"{did_you_mean(config.feature, of.features.names)}"
+        )
+    if kind in ("paired", "strip") and len(of.config.windows) > 1:
+        raise OptionError(
+            f"{named('window')}: found {', '.join(of.config.windows)}, expected one for {kind}: "
+            "means of several windows are not one number of a person"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ from facer.pipeline.views.figure.names import (
     short,
     under,
 )
+from facer.stages.summary.grid import bins
 from facer.stages.summary.groups import GroupMeans, group_means
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.schema import F64
@@ -35,9 +36,19 @@ Draw = Callable[["Axes", Tables, FigureConfig], Collected]
 
 _DASHES = ("-", "--", "-.", ":")  # beside their colours
 _MOST_ROWS, _MOST_NAMES = 500, 60  # of a heat map
+_MOST_CELLS = 50_000_000  # of curves on one clock
+_EPS_S = 1e-6
 
+EXTENTS = (
+    text("clip_id", "the clip"), text("event", "what times count from"),
+    text("participant", "who is in the clip"), text("condition", "of the design"),
+    number("start_s", "s", "where curves begin"), number("stop_s", "s", "where they end"),
+    number("first_s", "s", "the clip's first frame"), number("end_s", "s", "end of its last"),
+)  # fmt: skip
+"""Of the table of clips and events that count, beside those of a summary."""
 _CURVE = (
-    text("clip_id", "the clip"), text("condition", "of the design"),
+    text("clip_id", "the clip"), text("event", "what times count from"),
+    text("condition", "of the design"),
     number("t_s", "s", "from the event"), number("value", "of the feature", "bin's mean"),
 )  # fmt: skip
 _GRAND = (
@@ -48,7 +59,7 @@ _GRAND = (
 )  # fmt: skip
 _PERSON = (
     text("participant", "the person"), text("condition", "of the design"),
-    number("mean", "of the feature", "over the person's clips and windows"),
+    number("mean", "of the feature", "over the person's clips and events"),
 )  # fmt: skip
 
 
@@ -88,19 +99,38 @@ def _curves(tables: Tables, config: FigureConfig) -> list[_Curve]:
 
 def _drawn(curves: Sequence[_Curve], values: Sequence[F64]) -> Collected:
     return Collected.of(_CURVE, [
-        (curve.clip, curve.condition, float(t), float(v))
+        (curve.clip, curve.event, curve.condition, float(t), float(v))
         for curve, drawn in zip(curves, values, strict=True)
         for t, v in zip(curve.t_s, drawn, strict=True)
     ])  # fmt: skip
 
 
-def _on_one_clock(curves: Sequence[_Curve], values: Sequence[F64]) -> tuple[F64, F64]:
-    """All times of some curves, (T,), and values at them, (curves, T), NaN where one has none."""
-    times = np.unique(np.concatenate([c.t_s for c in curves]).round(6))
-    grid = np.full((len(curves), len(times)), np.nan)
-    for row, curve, own in zip(grid, curves, values, strict=True):
-        row[np.searchsorted(times, curve.t_s.round(6))] = own
-    return times, grid
+def _on_one_clock(
+    curves: Sequence[_Curve], values: Sequence[F64], rate_hz: float
+) -> tuple[F64, F64]:
+    """Even times that span some curves, (T,), and values at them, (curves, T), NaN where one has
+    none; FacerError where the curves lie too far apart.
+    """
+    places = [np.rint(curve.t_s * rate_hz).astype(np.int64) for curve in curves]
+    first, last = min(int(p[0]) for p in places), max(int(p[-1]) for p in places)
+    if len(curves) * (last - first + 1) > _MOST_CELLS:
+        raise FacerError(
+            f"found curves from {first / rate_hz:g} to {last / rate_hz:g} s, expected less time in "
+            f"one figure; give each clip's onset_s in the design, or a smaller {named('grid')}"
+        )
+    grid = np.full((len(curves), last - first + 1), np.nan)
+    for row, place, own in zip(grid, places, values, strict=True):
+        row[place - first] = own
+    return np.arange(first, last + 1) / rate_hz, grid
+
+
+def _named(tables: Tables, feature: str) -> str:
+    """A feature with its unit, for an axis."""
+    for block in tables["columns"].blocks:
+        for table, name, unit in zip(block["table"], block["column"], block["unit"], strict=True):
+            if (table, name) == ("feature", feature) and unit:
+                return f"{feature} ({unit})"
+    return feature
 
 
 def _plot(axes: Axes, t_s: F64, values: F64, index: int, label: str | None) -> None:
@@ -126,8 +156,10 @@ def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -
     for curve in mine:
         group = getattr(curve, by)
         _plot(axes, curve.t_s, curve.value, groups.index(group), group or None)
-    below = under(axes, f"{chosen}; n = {len(mine)} clip(s)")
-    axes.set(xlabel=f"time (s)\n{below}", ylabel=config.feature)
+    clips = len({curve.clip for curve in mine})
+    events = f", {len(mine)} events" if len(mine) > clips else ""
+    below = under(axes, f"{chosen}; n = {clips} clip(s){events}")
+    axes.set(xlabel=f"time (s)\n{below}", ylabel=_named(tables, config.feature))
     legend(axes, groups)
     return _drawn(mine, [curve.value for curve in mine])
 
@@ -135,7 +167,7 @@ def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -
 def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     """Mean of the participants' mean curves of every condition, with a bootstrap interval."""
     curves = _curves(tables, config)
-    times, grid = _on_one_clock(curves, [curve.value for curve in curves])
+    times, grid = _on_one_clock(curves, [curve.value for curve in curves], config.grid)
     found: dict[str, GroupMeans] = {}
     notes = []
     for index, condition in enumerate(sorted({c.condition for c in curves})):
@@ -153,7 +185,7 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     what = f"participants: {', '.join(notes)}; band: 95 % bootstrap interval"
     below = under(axes, what)
     add_lines(axes, max(0, below.count("\n") - 1))
-    axes.set(xlabel=f"time (s)\n{below}", ylabel=config.feature)
+    axes.set(xlabel=f"time (s)\n{below}", ylabel=_named(tables, config.feature))
     legend(axes, list(found))
     return Collected.of(_GRAND, [
         (condition, float(t), int(n), float(m), float(lo), float(hi))
@@ -170,25 +202,24 @@ def _mean(rows: F64) -> F64:
 
 
 def _seen(tables: Tables, config: FigureConfig) -> tuple[list[_Curve], list[F64]]:
-    """Every clip with a length, and at each of its times 1 where a face was measured, else 0."""
-    curves = _curves(tables, config)
-    step = min((float(np.diff(c.t_s).min()) for c in curves if len(c.t_s) > 1), default=1.0)
-    known = {curve.clip for curve in curves}
-    ends: dict[str, float] = {}
-    for block in tables["clips"].blocks:
-        cells = (block[name] for name in ("clip_id", "participant", "condition", "duration_s"))
-        for clip, person, condition, duration_s in zip(*cells, strict=True):
-            ends[clip] = float(duration_s)
-            if clip not in known and np.isfinite(duration_s):
-                times = np.arange(0, ends[clip], step)
+    """Every clip and event that counts, and at each of its times 1 where a face was measured, else
+    0; NaN outside the clip.
+    """
+    known = {(curve.clip, curve.event): curve for curve in _curves(tables, config)}
+    curves, values = [], []
+    for block in tables["extents"].blocks:
+        cells = (block[column.name] for column in EXTENTS)
+        for clip, event, person, condition, start, stop, first, end in zip(*cells, strict=True):
+            curve = known.get((clip, event))
+            if curve is None:
+                times = bins(start, stop, config.grid)
                 none = np.full(len(times), np.nan)
-                curves.append(_Curve(clip, "", person or clip, condition, times, none))
-    values = []
-    for curve in curves:
-        there = np.isfinite(curve.value).astype(float)
-        cut = curve.t_s + step > ends[curve.clip] + 1e-6  # a bin that the clip's end cuts
-        beyond = (there == 0) & cut & (curve.event == "start")
-        values.append(np.where(beyond, np.nan, there))
+                curve = _Curve(clip, event, person or clip, condition, times, none)
+            there = np.isfinite(curve.value).astype(float)
+            cut = (curve.t_s < first - _EPS_S) | (curve.t_s + 1 / config.grid > end + _EPS_S)
+            if len(there):
+                curves.append(curve)
+                values.append(np.where((there == 0) & cut, np.nan, there))
     return curves, values
 
 
@@ -202,24 +233,25 @@ def _map(axes: Axes, tables: Tables, config: FigureConfig, seen: bool) -> Collec
     places = np.linspace(0, len(order) - 1, min(len(order), _MOST_ROWS)).astype(int)
     rows = [order[place] for place in places]  # of many, evenly spaced: of every condition
     curves, values = [curves[i] for i in rows], [values[i] for i in rows]
-    times, grid = _on_one_clock(curves, values)
-    step = float(np.diff(times).min()) if len(times) > 1 else 1.0
+    times, grid = _on_one_clock(curves, values, config.grid)
     axes.set_facecolor("0.85")  # where nothing was measured
     image = axes.imshow(
         np.ma.masked_invalid(grid), aspect="auto", interpolation="nearest",
         cmap="Greys_r" if seen else "viridis",
-        extent=(float(times[0]), float(times[-1]) + step, len(curves) - 0.5, -0.5),
+        extent=(float(times[0]), float(times[-1]) + 1 / config.grid, len(curves) - 0.5, -0.5),
         vmin=0 if seen else None, vmax=1 if seen else None,
     )  # fmt: skip
     if not seen:
-        axes.figure.colorbar(image, ax=axes, label=config.feature)
+        axes.figure.colorbar(image, ax=axes, label=_named(tables, config.feature))
     what = "black: not seen\ngrey: outside the clip" if seen else "grey: not measured"
     drawn, clips = len({c.clip for c in curves}), tables["clips"].length
     n = f"{drawn} clips" if drawn == clips else f"{drawn} of {clips} clips"
     n += ", evenly spaced" if len(rows) < len(order) else ""
     axes.set(xlabel=f"time (s)\nn = {n}\n{what}", ylabel="clip")
     if len(curves) <= _MOST_NAMES:
-        axes.set_yticks(range(len(curves)), [short(axes, c.clip) for c in curves])
+        events = Counter(c.clip for c in curves)
+        names = [c.clip if events[c.clip] == 1 else f"{c.clip} {c.event}" for c in curves]
+        axes.set_yticks(range(len(curves)), [short(axes, name) for name in names])
         make_room(axes, len(curves))
     return _drawn(curves, values)
 
@@ -251,8 +283,9 @@ def _paired(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     places = range(len(conditions))
     axes.plot(places, values.T, color="0.6", lw=0.7, marker="o", ms=2)
     axes.plot(places, values.mean(axis=0), color=COLOURS[0], lw=2, marker="o", ms=4)
-    axes.set(xlabel=f"n = {len(whole)} of {len(people)} participants; thick: mean",
-             ylabel=f"mean {config.feature}", xlim=(-0.3, len(conditions) - 0.7))  # fmt: skip
+    below = f"n = {len(whole)} of {len(people)} participants; thick: mean"
+    label = f"mean {_named(tables, config.feature)}"
+    axes.set(xlabel=below, ylabel=label, xlim=(-0.3, len(conditions) - 0.7))
     name_places(axes, conditions)
     return Collected.of(_PERSON, [(p, c, v[c]) for p, v in whole.items() for c in conditions])
 
@@ -272,8 +305,8 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         axes.vlines(place, found.low[0], found.high[0], color="black")
         numbers.append(f"n = {len(values)}")
     name_places(axes, [condition or "all" for condition in conditions], numbers)
-    axes.set(xlabel="line: mean and 95 % bootstrap interval", ylabel=f"mean {config.feature}",
-             xlim=(-0.5, len(conditions) - 0.5))  # fmt: skip
+    below, label = "line: mean and 95 % bootstrap interval", _named(tables, config.feature)
+    axes.set(xlabel=below, ylabel=f"mean {label}", xlim=(-0.5, len(conditions) - 0.5))
     return Collected.of(_PERSON, [(p, c, m) for p, v in people.items() for c, m in v.items()])
 
 

@@ -177,6 +177,7 @@ def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     edges = curves.time_edges(clip.timestamp_s)
     columns = {name: clip.features[rows, i] for i, name in enumerate(store.feature_names)}
     drawn = curves.drawn_columns(store.feature_names)
+    au_unit, au_high = curves.au_scale(store.provenance.settings)
     groups = {group: drawn.get(group, []) for group in FEATURE_GROUPS}
     shown = [name for names in groups.values() for name in names]
     return {
@@ -187,6 +188,8 @@ def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
         "valid": packed(clip.valid[rows]),
         "columns": {name: packed(columns[name]) for name in shown},
         "groups": groups,
+        "auUnit": au_unit,
+        "auHigh": au_high,
         "gaps": [
             [float(edges[gap.start]), float(edges[gap.stop])] for gap in curves.runs_of(~clip.valid)
         ],

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,13 @@ def test_the_command_writes_a_folder(two, tmp_path, capsys):
     assert "clips, the worst first (3):\n  z: failed in A, ok in B\n  y: only A 0.0 s, only" in out
 
 
+def test_the_page_says_how_many_rows_it_leaves_out(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("facer.pipeline.views.compare_page._ROWS", 1)
+    found = facer.compare(two[0], two[1], tmp_path / "c")
+    page = (tmp_path / "c" / "index.html").read_text()
+    assert f"{len(found.clips) - 1} more rows are in the csv" in page
+
+
 def test_no_zero_is_less_than_nothing(study_store, capsys):
     """Seen: a difference of -0.000."""
     a, b = (study_store({"x": (RATE, {"au12": WAVE - less})}, name)
@@ -158,6 +166,24 @@ def test_the_paragraph_says_what_is_stored(two, tmp_path, capsys):
     assert set(json.loads(told(capsys, "methods", two[0], "--json")[0])) == {"text", "bibtex"}
 
 
+def test_the_paragraph_says_who_was_drawn_and_what_was_left_out(study_store, tmp_path):
+    """Seen: participants of a design that names none, and nothing of marks and excluded clips."""
+    store = study_store({"P1_a": (RATE, {}), "P2_a": (RATE, {}), "P3_a": (RATE, {})})
+    (tmp_path / "m.csv").write_text("clip_id,start_s,stop_s,mark\nP1_a,0,1,hand\nP2_a,,,hand\n")
+    facer.summarise(store, output=tmp_path / "s", marks=tmp_path / "m.csv",
+                    baseline="0:2", scale="logit")  # fmt: skip
+    text, _ = facer.methods(store, tmp_path / "s")
+    for said in (
+        "intervals over clips", "are of 3 clips, of which 1 were excluded",
+        "marked by eye was left out", "difference to it, for probabilities of the",
+    ):  # fmt: skip
+        assert said in text
+    facer.summarise(store, "{participant}_{condition}", output=tmp_path / "s")
+    text, _ = facer.methods(store, tmp_path / "s")
+    assert "intervals over participants" in text
+    assert "marked" not in text
+
+
 def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
     cards = {"rec emonet sha256": "e" * 64, "rec emonet card_sha256": "c" * 64}
     text, bibtex = facer.methods(study_store({"x": (RATE, {})}, "card.zarr", **cards))
@@ -172,15 +198,18 @@ def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
 
 def test_tables_of_another_store_do_not_stand_in_its_paragraph(two, study_store, tmp_path):
     facer.summarise(two[0], output=tmp_path / "s")
-    grown = study_store({"x": (RATE, {}), "w": (RATE, {})}, "grown.zarr")
-    for other in (two[1], grown):
+    clips: Any = {"x": (RATE, {}), "y": (RATE, {}, np.arange(200) < 150), "z": None, "only": (RATE, {})}
+    grown = study_store({**clips, "w": (RATE, {})}, "grown.zarr")
+    strided = study_store(clips, "strided.zarr", stride=2)
+    for other in (two[1], grown, strided):
         with pytest.raises(FacerError, match="found tables of other clips or features"):
             facer.methods(other, tmp_path / "s")
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"settings": 5}, {"store": {"contents_sha256": 5}}, {"settings": {"windows": {"w": [1, 2, 3]}}}, {"settings": {"baseline": "x"}},
+    [{"settings": 5}, {"store": {"contents_sha256": 5}},
+     {"settings": {"windows": {"w": [1, 2, 3]}}}, {"settings": {"baseline": "x"}},
      {"settings": {"min_valid": "x"}}, {"thresholds": {"au12": "x"}}, {"thresholds": 1}],
 )  # fmt: skip
 def test_settings_of_a_stranger_are_told_in_a_line(two, tmp_path, changed):

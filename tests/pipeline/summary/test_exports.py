@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import facer
-from facer.storage import FEATURE_NAMES, FeatureStore
+from facer.storage import FEATURE_NAMES, FacerError, FeatureStore
 from facer.storage.exchange.tiers import Stretch, Tier, textgrid
 from tests.support import exit_code, outcome, told
 
@@ -144,6 +144,14 @@ def test_facereader_says_find_failed(export):
     assert rows[80][-2] == "joke"
 
 
+def test_intensities_are_in_no_log_of_facereader(study_store, tmp_path):
+    """Seen: 4.5 of 5 in a column of 0 to 1, which ``import facereader`` took for a probability."""
+    store = study_store({"a": (RATE, {"au12": 4.5})}, au_scale="intensity 0 to 5")
+    with pytest.raises(FacerError, match="found action units of 0 to 5, expected shares"):
+        facer.export(store, tmp_path / "f", format="facereader")
+    assert not (tmp_path / "f").exists()
+
+
 def test_imotions_counts_from_the_stimulus(export, tmp_path):
     design = tmp_path / "design.csv"
     design.write_text("clip_id,participant,condition,onset_s\nP1_joke,P1,joke,1\n")
@@ -153,6 +161,14 @@ def test_imotions_counts_from_the_stimulus(export, tmp_path):
     assert table["timestamp"][0] == -1000
     assert table["timestamp"][30] == 200
     np.testing.assert_allclose(table["au12"][SEEN], SMILE[SEEN], atol=1e-6)
+
+
+def test_imotions_counts_from_the_first_of_several_events(export, tmp_path):
+    events = tmp_path / "events.csv"
+    events.write_text("clip_id,onset_s,trial_type\nP1_joke,3,b\nP1_joke,1,a\n")
+    out = export("imotions", "--events", events)
+    data = (out / "Ex_Data" / "sub_P1_joke" / "facer" / "sub_P1_joke.csv").read_text()
+    assert data.splitlines()[1].startswith("-1000.000,")
 
 
 def test_openface_comes_back_in(export, tmp_path):
@@ -195,6 +211,57 @@ def test_what_is_marked_is_in_no_export(export, tmp_path):
         if form == "openface":  # a frame without a face is 0 there
             there[found["success"] == 0] = np.nan
         np.testing.assert_array_equal(np.isnan(there), marked | ~SEEN, form)
+    base = export("bids", "--marks", marks) / "sub-subP1joke" / "beh"
+    [packed] = base.glob("*.tsv.gz")
+    lines = gzip.decompress(packed.read_bytes()).decode().replace("n/a", "nan").splitlines()
+    there = np.genfromtxt(lines)[:, FEATURE_NAMES.index("au12")]
+    np.testing.assert_array_equal(np.isnan(there), marked | ~SEEN)
+    series = json.loads((export("json", "--marks", marks) / "sub" / "P1_joke.json").read_text())
+    empty = [i for i, v in enumerate(series["series"]["au12"]) if v is None]
+    assert empty == [12, 13, 16, 17, 30, 31, 32, 33]
+
+
+def test_a_clip_that_misses_few_frames_has_them_empty(study_store, tmp_path):
+    """Seen: gaps of .2 s or less were interpolated, and nothing in the file said so."""
+    seen = (np.arange(100) % 10 != 5) & ((RATE < 2.02) | (RATE > 2.18))
+    store = study_store({"a": (RATE, {"au12": SMILE}, seen), "b": (np.arange(20) / 5, {})})
+    facer.export(store, tmp_path / "bids", format="bids")
+    [packed] = (tmp_path / "bids" / "sub-a").rglob("*.tsv.gz")
+    rows = gzip.decompress(packed.read_bytes()).decode().splitlines()
+    assert [row.startswith("n/a") for row in rows] == (~seen).tolist()
+    facer.export(store, tmp_path / "json", format="json")
+    curves = [json.loads((tmp_path / "json" / f"{name}.json").read_text())["series"]["au12"]
+              for name in "ab"]  # fmt: skip
+    assert [i for i, v in enumerate(curves[0]) if v is None] == [21]
+    assert None not in curves[1][:-1]  # a camera slower than the bins misses nothing
+
+
+@pytest.mark.parametrize("form", ["elan", "textgrid"])
+def test_every_mark_is_on_the_tier(export, tmp_path, form):
+    """Seen: of marks that overlap, those of other features were shortened or gone."""
+    marks = tmp_path / "marks.csv"
+    marks.write_text(
+        "clip_id,start_s,stop_s,mark,feature\nP1_joke,1,3,bad,au12\nP1_joke,1.5,2,odd,au06\n"
+        "P1_joke,2.5,3.5,hand,\nP1_news,,,bad,au12\n"
+    )
+    out = export(form, "--marks", marks) / "sub"
+    found = []
+    for name in ("P1_joke", "P1_news"):
+        if form == "elan":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                eaf = pytest.importorskip("pympi").Eaf(str(out / f"{name}.eaf"))
+            rows = eaf.get_annotation_data_for_tier("marks")
+            found += [(start / 1000, stop / 1000, text) for start, stop, text in sorted(rows)]
+        else:
+            grid = pytest.importorskip("praatio.textgrid").openTextgrid(
+                str(out / f"{name}.TextGrid"), includeEmptyIntervals=False
+            )
+            found += [tuple(one) for one in grid.getTier("marks").entries]
+    assert found == [
+        (1, 1.5, "au12 bad"), (1.5, 2, "au12 bad; au06 odd"), (2, 2.5, "au12 bad"),
+        (2.5, 3, "au12 bad; hand"), (3, 3.5, "hand"), (0, 4, "au12 bad"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["elan", "facereader", "imotions", "openface"])

@@ -164,8 +164,85 @@ def test_missing_is_where_a_clip_had_frames_and_no_face(study_store, tmp_path):
             for clip in ("P0_joke", "P1_joke")}  # fmt: skip
     assert set(seen["P0_joke"][:-1]) == {"1"}
     assert seen["P0_joke"][-1] == ""
-    assert set(seen["P1_joke"]) == {"0"}
+    assert set(seen["P1_joke"][:-1]) == {"0"}
+    assert seen["P1_joke"][-1] == ""
     assert b"outside the clip" in (tmp_path / "m.svg").read_bytes()
+
+
+def test_missing_counts_from_the_event_and_knows_where_a_clip_ends(study_store, tmp_path):
+    """Seen: a clip without a face began at 0 whatever its onset, an excluded one was drawn as not
+    seen, and of one that starts late what was not seen lay outside the clip.
+    """
+    late = RATE + 10
+    store = study_store({
+        "P0_joke": (RATE, {}), "P1_joke": (RATE, {}, RATE < 0), "P2_joke": (RATE, {}),
+        "P3_joke": (late, {}, (late < 12) | (late > 13)),
+    })  # fmt: skip
+    (tmp_path / "d.csv").write_text(
+        "clip_id,participant,condition,onset_s,exclude\nP0_joke,P0,joke,2,\nP1_joke,P1,joke,2,\n"
+        "P2_joke,P2,joke,2,1\nP3_joke,P3,joke,12,\n"
+    )
+    found = rows(facer.figure("missing", store, tmp_path / "m.svg", tmp_path / "d.csv"))
+    seen = {clip: "".join(row["value"] for row in found if row["clip_id"] == clip)
+            for clip in ("P0_joke", "P1_joke", "P2_joke", "P3_joke")}  # fmt: skip
+    assert seen == {
+        "P0_joke": "1" * 40, "P1_joke": "0" * 40, "P2_joke": "",
+        "P3_joke": "1" * 20 + "0" * 10 + "1" * 10,
+    }  # fmt: skip
+    assert {float(row["t_s"]) for row in found} == {t / 10 for t in range(-20, 20)}
+    assert "n = 3 of 4 clips" in (tmp_path / "m.svg").read_text()
+    windows = {"after": (1, 3)}
+    found = rows(facer.figure("missing", store, tmp_path / "m.svg", tmp_path / "d.csv",
+                              windows=windows))  # fmt: skip
+    for clip in ("P0_joke", "P1_joke"):  # both end after two seconds
+        values = [row["value"] for row in found if row["clip_id"] == clip]
+        assert values == ["1" if clip == "P0_joke" else "0"] * 10 + [""] * 10
+
+
+@pytest.mark.parametrize("kind", ["heat", "grand"])
+def test_the_time_between_clips_is_there(study_store, tmp_path, monkeypatch, kind):
+    """Seen: times that no clip has were left out, and all after them stood in the wrong place."""
+    sheets: list[Any] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (sheets.append(f), save(f, *a, **k)))
+    store = study_store({"P0_joke": (RATE, {}), "P1_joke": (RATE + 16, {})}, "apart.zarr")
+    facer.figure(kind, store, tmp_path / "f.png", DESIGN)
+    axes = sheets[0].axes[0]
+    if kind == "heat":
+        [image] = axes.images
+        assert image.get_array().shape == (2, 200)
+        assert image.get_extent()[:2] == pytest.approx((0, 20))
+    else:
+        curve = axes.lines[0].get_ydata()
+        assert np.flatnonzero(np.isnan(curve)).tolist() == list(range(40, 160))
+
+
+def test_clips_a_day_apart_are_told(study_store, tmp_path):
+    store = study_store({"P0_joke": (RATE, {}), "P1_joke": (RATE + 1e7, {})}, "far.zarr")
+    with pytest.raises(FacerError, match=r"found curves from 0 to 1e\+07 s, expected less time"):
+        facer.figure("heat", store, tmp_path / "f.png", DESIGN)
+
+
+def test_events_of_a_clip_are_told_apart(study_store, tmp_path):
+    """Seen: three events counted as three clips, and the csv did not say which row is whose."""
+    events = tmp_path / "events.csv"
+    events.write_text("clip_id,onset_s,duration_s,event\nP0_joke,0,1,a\nP0_joke,2,1,b\n")
+    store = study_store({"P0_joke": (RATE, {})})
+    found = rows(facer.figure("clip", store, tmp_path / "c.svg", DESIGN, events=events))
+    assert [row["event"] for row in found] == ["a"] * 10 + ["b"] * 10
+    assert "n = 1 clip(s), 2 events" in (tmp_path / "c.svg").read_text()
+    facer.figure("heat", store, tmp_path / "h.svg", DESIGN, events=events)
+    assert "P0_joke b" in (tmp_path / "h.svg").read_text()
+
+
+@pytest.mark.parametrize("kind", ["paired", "strip"])
+def test_a_mean_is_of_one_window(store, tmp_path, kind):
+    """Seen: a person's point was the mean of whichever windows had a number."""
+    windows = {"a": (0, 1), "b": (0, 3)}
+    with pytest.raises(FacerError, match="window: found a, b, expected one for"):
+        facer.figure(kind, store, tmp_path / "f.png", DESIGN, windows=windows)
+    facer.figure(kind, store, tmp_path / "f.svg", DESIGN, windows={"a": (0, 1)})
+    assert "mean au12 (probability)" in (tmp_path / "f.svg").read_text()
 
 
 def test_the_grand_mean_says_how_many_people_are_behind_it(study_store, tmp_path):

@@ -699,3 +699,11 @@ def test_a_threshold_that_no_value_passes_is_refused(study_store):
     with pytest.raises(FacerError, match="threshold au12: found 40, expected 0 to 1"):
         facer.summarise(store, thresholds={"au12": 40})
     assert facer.summarise(store, thresholds={"valence": -0.5}).settings
+
+
+def test_a_clip_of_one_frame_has_its_row_of_the_series(study_store):
+    """Seen: its curve has no bin, and it was in every table but this."""
+    store = study_store({"a": (RATE, {}), "b": ([0.0], {})})
+    for form in ("long", "wide"):
+        found = facer.summarise(store, grid=10, series=form).series
+        assert found[found.clip_id == "b"].t_s.isna().tolist() == [True]

@@ -7,10 +7,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from facer.pipeline.views.canvas import drawable, shorten
-from facer.pipeline.views.clip_picture import clip_picture
+from facer.pipeline.views.clip_picture import clip_picture, draw_clip
 from facer.pipeline.views.curves import drawn_columns, strip_frames
+from facer.pipeline.views.report.clip_page import clip_curves
 from facer.pipeline.views.score_pictures import au_bars_picture, confusion_picture
-from facer.storage import AU_NAMES, EXPRESSIONS, FEATURE_NAMES, ClipFeatures, FacerError
+from facer.storage import (
+    AU_NAMES,
+    EXPRESSIONS,
+    FEATURE_NAMES,
+    ClipFeatures,
+    FacerError,
+    FeatureStore,
+    Provenance,
+    Record,
+)
 from tests.pipeline.views.conftest import made_clip
 
 ODD = '$x_1$ [a] <script> & "b" \\frac \n \udcff 表 %s'
@@ -179,3 +189,25 @@ def test_columns_of_other_networks_are_drawn_with_their_kind(tmp_path):
         title="a clip",
     )
     read(tmp_path / "c.png")
+
+
+def test_intensities_are_drawn_on_their_own_scale(tmp_path, drawn_texts):
+    """Seen: an import's units of 0 to 5 were drawn up to 1, and called probabilities."""
+    made = Provenance("openface-2", "", "openface-2", "", settings={"au_scale": "intensity 0 to 5"})
+    store = FeatureStore.create(tmp_path / "of.zarr", made)
+    clip = made_clip(20)
+    clip = replace(clip, features=np.full_like(clip.features, 0.5))
+    low, high = clip.features.copy(), clip.features.copy()
+    au = FEATURE_NAMES.index("au12")
+    low[:, au], high[:, au] = 1.5, 4.5
+    store.write_part([
+        (Record(name, "ok", 20, n_valid=20, fps=10.0), replace(clip, features=values))
+        for name, values in (("low", low), ("high", high))
+    ])  # fmt: skip
+    for name in ("low", "high"):
+        draw_clip(store, name, None, tmp_path / f"{name}.png")
+    assert "intensity" in drawn_texts
+    assert "probability" not in drawn_texts
+    assert (read(tmp_path / "low.png") != read(tmp_path / "high.png")).any()
+    page = clip_curves(clip, store)
+    assert (page["auUnit"], page["auHigh"]) == ("intensity", 5.0)

@@ -60,11 +60,11 @@
       : { x: 1.01, y: (domain.au[0] + domain.au[1]) / 2, len: domain.au[1] - domain.au[0] };
     return [{
       type: "heatmap", x: edges, y: au.map((_, i) => i), z: au.map((name) => columns[name]), yaxis: "y3",
-      zmin: 0, zmax: 1, hoverongaps: false, ygap: narrow ? 13 : 0,
+      zmin: 0, zmax: data.auHigh, hoverongaps: false, ygap: narrow ? 13 : 0,
       colorscale: isDark() ? [[0, "#20272d"], [0.5, "#2f7fb3"], [1, "#e8f5fd"]] : [[0, "#f1f5f8"], [0.5, "#4a9ccb"], [1, "#00304f"]],
       customdata: au.map((name) => Array(time.length).fill(plain(name.toUpperCase()))),
       hovertemplate: "%{customdata} %{z:.3f}<extra></extra>",
-      colorbar: { title: { text: "AU probability", side: narrow ? "top" : "right" }, thickness: 12, outlinewidth: 0,
+      colorbar: { title: { text: `AU ${data.auUnit}`, side: narrow ? "top" : "right" }, thickness: 12, outlinewidth: 0,
         xpad: 0, nticks: 6, ...bar },
     }];
   }
