@@ -158,7 +158,7 @@ def _summary(folder: Path, store: FeatureStore) -> list[str]:
             f"unseen gaps of up to {s.max_gap:g} s."
         )
     drawn = (f" with 95 % bootstrap intervals over {of.unit}s ({s.resamples} resamples, seed "
-             f"{s.seed})" if s.resamples else "")  # fmt: skip
+             f"{s.seed}; percentiles expanded for their number, Hesterberg 2015)" if s.resamples else "")  # fmt: skip
     found.append(f"Group means are means of {of.unit}s' means{drawn}.")
     return found
 

@@ -120,7 +120,8 @@ _GROUPS = (
     integer("clips", "clips and events with a value"),
     number("mean", "of the feature", "mean of the participants' means"),
     number("sd", "of the feature", "between participants (n - 1)"),
-    number("lo", "of the feature", "lower end of the 95 % bootstrap interval over participants"),
+    number("lo", "of the feature", "lower end of the 95 % bootstrap interval over participants "
+           "(expanded percentiles, Hesterberg 2015); empty below three"),
     number("hi", "of the feature", "upper end"),
 )  # fmt: skip
 DICTIONARY = (

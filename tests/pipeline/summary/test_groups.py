@@ -1,6 +1,7 @@
 """Means of groups of people and their intervals."""
 
 import numpy as np
+import pytest
 
 from facer.stages.summary.groups import group_means
 
@@ -16,7 +17,15 @@ def test_people_without_a_value_are_not_drawn():
     assert (alone.low[0], alone.high[0]) == (found.low[1], found.high[1])
 
 
-def test_one_person_has_no_interval():
-    found = group_means(np.array([[1.0], [np.nan]]), 500, 0)
-    assert found.participants.tolist() == [1]
-    assert np.isnan(found.low).all()
+@pytest.mark.parametrize("people", [1, 2])
+def test_one_person_has_no_interval_nor_have_two(people):
+    found = group_means(np.array([[1.0], [2.0], [np.nan]])[2 - people :], 500, 0)
+    assert np.isnan([found.low, found.high]).all()
+
+
+@pytest.mark.parametrize(("people", "least"), [(5, 0.89), (8, 0.92), (20, 0.92)])
+def test_intervals_of_few_people_hold_the_mean(people, least):
+    """Percentiles 2.5 and 97.5 hold it in .83, .88 and .92."""
+    values = np.random.default_rng(1).normal(size=(people, 4000))
+    found = group_means(values, 2000, 0)
+    assert least < ((found.low <= 0) & (found.high >= 0)).mean() < 0.965
