@@ -484,6 +484,8 @@ def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
     assert code == 0, err
     assert "| full model, all features |" in out
     assert "| copy features |" in out
+    code, _, err = outcome(capsys, "ablate", *arguments, *settings, "--also", "copy=elsewhere")
+    assert (code, "--also: found a name twice" in err) == (2, True)
 
 
 def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):

@@ -48,6 +48,8 @@ def ablate(
     from facer.pipeline.intensity.ablation.report import as_markdown
 
     others = dict(_pair(text) for text in also)
+    if len(others) < len(also):
+        raise click.UsageError("--also: found a name twice, expected a name of its own for each")
     table = run_rows(store, labels, output, also=others, progress=True, **settings)
     _print_table(table, as_json, as_markdown(table), f"also as csv, md and png: {output}")
     return EXIT_SOME_FAILED if table.failed else 0
