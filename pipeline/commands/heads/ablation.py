@@ -12,6 +12,7 @@ from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     PATH,
     json_option,
+    labels_option,
     print_json,
 )
 from facer.pipeline.runtime.progress import echo, log, note_lines
@@ -20,7 +21,7 @@ from facer.pipeline.settings.commands import ABLATE, SWEEP
 
 @click.command()
 @click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder for the rows' runs and the tables.")  # fmt: skip
 @click.option(
@@ -64,7 +65,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder for the trials' runs and the table.")  # fmt: skip
 @click.option(

@@ -15,6 +15,7 @@ from facer.pipeline.commands.shared import (
     PATH,
     STDOUT,
     json_option,
+    labels_option,
     log_option,
     print_json,
     print_list,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @click.command("train-head")
 @click.argument("store", required=False)
-@click.option("--labels", help="Label file or folder.")
+@labels_option(required=False)
 @click.option("-o", "--output", "run", required=True, type=PATH, help="Run folder to write.")
 @click.option("--from", "source", metavar="RUN", type=PATH,
               help="Make a run again, with its settings and seeds; STORE, --labels and --with "
