@@ -11,7 +11,6 @@ from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
-    LISTED,
     PATH,
     STDOUT,
     json_option,
@@ -22,7 +21,7 @@ from facer.pipeline.commands.shared import (
 )
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.epochs import training_epoch
-from facer.pipeline.runtime.progress import StepCounter, echo, log, warn
+from facer.pipeline.runtime.progress import StepCounter, echo, log
 from facer.pipeline.settings.commands import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
 from facer.storage.settings import flat
 
@@ -123,14 +122,10 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
 
 
 def _print_folds(result: FoldsResult, as_json: bool) -> None:
-    if not as_json:
-        echo(f"{result.run}: {result.rule}")
-    if result.crossing:
-        warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
-              f"scored were trained on: {', '.join(result.crossing[:LISTED])}")  # fmt: skip
     if as_json:
         print_json(result)
         return
+    echo(f"{result.run}: {result.rule}")
     print_evaluation(result.scores)
     echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
     echo(f"next: facer evaluate {result.run}")

@@ -29,7 +29,7 @@ from facer.pipeline.intensity.ablation.trials import (
     write_result,
 )
 from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
-from facer.pipeline.intensity.folds.plan import read_planned
+from facer.pipeline.intensity.folds.plan import fold_notes, plan_folds, read_planned
 from facer.pipeline.intensity.folds.train import PREDICTIONS
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places, read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
@@ -153,7 +153,7 @@ def _table(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
-        notes=(*facts_and_notes(labels), *_other_clips(rows, scores, folder)),
+        notes=(*_notes(labels, config), *_other_clips(rows, scores, folder)),
         rows=tuple(
             TableRow(
                 **vars(scores[row.id]),
@@ -165,6 +165,13 @@ def _table(
             for row in rows
         ),
     )
+
+
+def _notes(labels: IntensityLabels, config: AblateConfig) -> tuple[str, ...]:
+    """How the labels were read, in one line, and what to know of them."""
+    if config.folds is None:
+        return facts_and_notes(labels)
+    return ("; ".join(labels.facts), *fold_notes(labels, plan_folds(labels, config.folds)))
 
 
 def _other_clips(

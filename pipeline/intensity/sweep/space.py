@@ -63,7 +63,8 @@ def read_space(given: Mapping[str, Any] | Sequence[str]) -> Space:
             raise OptionError(f"{named('set')} {name}: found no such setting{near}")
         if name in space:
             raise OptionError(
-                f"{named('set')} {name}: found it twice, expected all its values at once, {_EXAMPLE}"
+                f"{named('set')} {name}: found it twice, expected all its values together, "
+                f"{_EXAMPLE}"
             )
         one = SWEPT.declared[name]
         try:
