@@ -475,6 +475,16 @@ def test_a_problem_under_json_is_an_object(capsys, tmp_path, monkeypatch, argume
     assert message in err
 
 
+def test_labels_that_are_given_twice_are_not_read_in_part(capsys, planted, tmp_path):
+    """Seen: the last file alone was read, and a head trained on half of the study."""
+    store, labels = planted()
+    code, _, err = outcome(capsys, "check", store, "--labels", "train.csv", "--labels", labels)
+    assert (code, f"--labels: found train.csv, {labels}, expected one" in err) == (2, True)
+    config = tmp_path / "check.toml"
+    config.write_text("labels = 'elsewhere.csv'")
+    assert outcome(capsys, "check", store, "--labels", labels, "--config", config)[0] == 0
+
+
 @pytest.mark.parametrize("rows", ["", " , "])
 def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
     store, labels = planted()
@@ -484,6 +494,8 @@ def test_ablate_takes_other_stores_alone(capsys, planted, tmp_path, rows):
     assert code == 0, err
     assert "| full model, all features |" in out
     assert "| copy features |" in out
+    code, _, err = outcome(capsys, "ablate", *arguments, *settings, "--also", "copy=elsewhere")
+    assert (code, "--also: found a name twice" in err) == (2, True)
 
 
 def test_predict_prints_one_object(capsys, make_video, face_frames, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,34 @@ class Finite(click.FloatRange):
 
 
 POSITIVE = Finite(min=0, min_open=True)
+
+
+class _Once(click.Option):
+    """An option of which click would heed the last alone; wrong usage where several are given."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Have the parser keep all values."""
+        del ctx
+        parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append", nargs=1)
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
+        """The value, wherever it comes from."""
+        given = opts.get(str(self.name))
+        if isinstance(given, list):
+            if len(given) > 1:
+                raise click.UsageError(
+                    f"{self.opts[0]}: found {', '.join(given)}, expected one; join several files "
+                    "into one table"
+                )
+            opts = {**opts, str(self.name): given[0]}
+        return super().consume_value(ctx, opts)
+
+
+def labels_option(required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--labels`` of commands that train or score on a table of labels."""
+    return click.option("--labels", cls=_Once, required=required, help="Label file or folder.")
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else."
 )

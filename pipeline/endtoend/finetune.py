@@ -12,7 +12,7 @@ OUT/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,12 @@ from facer.pipeline.intensity.labelled import clips_sha256
 from facer.pipeline.intensity.seeds import save_model
 from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.common.training import OnStep
+from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig, ExtractConfig
+from facer.stages.features.precision import stored_precision
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
+from facer.storage import Provenance
 from facer.storage.files.weights import weights_sha256
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import plain
@@ -57,6 +60,7 @@ class FinetuneResult:
     curve: tuple[dict[str, Any], ...]  # epoch, loss (None for epoch 0), val_pearson, best
     rec_change: float  # length of the change of REC's weights over the length of the weights
     notes: tuple[str, ...]  # what to know of the labels
+    extract_options: tuple[str, ...]  # of facer extract, which make features with the new REC
 
     @property
     def best(self) -> dict[str, Any]:
@@ -84,7 +88,34 @@ def finetune(
     return FinetuneResult(
         output=config.output, rec=config.output / "rec.safetensors", curve=tuple(training.curve),
         rec_change=_change(training.initial, training.best), notes=training.labelled.notes,
+        extract_options=(
+            "--rec", str(config.output / "rec.safetensors"),
+            *_options_like(training.store.provenance),
+        ),
     )  # fmt: skip
+
+
+def _options_like(made: Provenance) -> Iterator[str]:
+    """Options of ``facer extract`` that bring features as a store's, whatever the REC.
+
+    Those that are as the machine's or facer's usual ones are not named, save for the precision,
+    which differs between machines.
+    """
+    yield from ("--precision", stored_precision(made))
+    usual = DetectorConfig(made.detector)
+    options = {
+        "--detector": (made.detector, STARTER_DETECTOR),
+        "--det-size": (made.settings.get("det_size_px"), usual.size_px),
+        "--det-threshold": (made.settings.get("det_threshold"), usual.threshold),
+        "--detect-every": (
+            made.settings.get("detect_every"), ExtractConfig(usual).keyframe_interval
+        ),
+        "--face": (made.face_policy, "track"),
+        "--stride": (made.frame_policy.removeprefix("one of ").partition(" ")[0], "every"),
+    }  # fmt: skip
+    for option, (found, default) in options.items():
+        if found not in (None, default):
+            yield from (option, str(found))
 
 
 def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:

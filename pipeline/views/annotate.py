@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import GuardedReader
-from facer.pipeline.features.stored_video import SAME_TIME_S, source_video
+from facer.pipeline.features.stored_video import SAME_TIME_S, same_video
 from facer.pipeline.views.annotate_panel import Moment, Panel
 from facer.pipeline.views.curves import au_scale
 from facer.pipeline.views.video import add_sound, write_video
@@ -35,7 +35,7 @@ def annotate_clip(
     if store.provenance.of_sound:
         raise FacerError(f"{store.path}: found a store of sound, expected one of faces to draw")
     clip = store.read(clip_id)
-    video = source_video(store.record(clip_id), video_dir)
+    video = same_video(store.record(clip_id), video_dir)
     place, videos = path.parent.resolve() / path.name, video_dir.resolve()
     ours = {videos / record.source for record in store.records if record.source}
     if path.resolve() == video or place in ours:

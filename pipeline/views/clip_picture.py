@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facer.pipeline.features.stored_video import read_crops, source_video
+from facer.pipeline.features.stored_video import read_crops, same_video
 from facer.pipeline.views import curves
 from facer.pipeline.views.canvas import canvas
 from facer.stages.features.align import CROP_PX
@@ -41,7 +41,7 @@ def draw_clip(
     frames, crops = np.zeros(0, np.int64), np.zeros((0, CROP_PX, CROP_PX, 3), np.uint8)
     if video_dir is not None:
         frames = curves.strip_frames(clip)
-        crops = read_crops(source_video(record, video_dir), clip, frames)
+        crops = read_crops(same_video(record, video_dir), clip, frames)
     known = f"{clip.n_frames} frames, {clip.valid.mean():.0%} with a face"
     clip_picture(
         path, clip, store.feature_names, frames, crops, title=clip_id,

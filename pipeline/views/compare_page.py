@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.features.stored_video import read_crops, source_video
+from facer.pipeline.features.stored_video import read_crops, same_video
 from facer.pipeline.summary.clips import clock_of
 from facer.pipeline.summary.compare import StoreComparison
 from facer.pipeline.summary.schema import COMPARED_CLIPS, COMPARED_COLUMNS
@@ -115,7 +115,7 @@ def _strip(mine: _Side, rows: Any, source: Record | None, videos: Path) -> str:
     try:
         if source is None:
             raise FacerError("neither store knows its video: both are imports")
-        crops = read_crops(source_video(source, videos), clip, some)
+        crops = read_crops(same_video(source, videos), clip, some)
     except FacerError as error:
         return f"<p>{html.escape(str(error))}</p>"
     return "".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from facer.pipeline.features.guarded.guard import GuardedReader
-from facer.pipeline.features.stored_video import read_crops, source_video
+from facer.pipeline.features.stored_video import read_crops, same_video
 from facer.pipeline.views.curves import strip_frames
 from facer.pipeline.views.video import add_sound, write_video
 from facer.storage.errors import FacerError
@@ -21,9 +21,7 @@ _EMBED_HEIGHT_PX = 360
 _JPEG_QUALITY = 85
 
 
-def find_video(
-    record: Record, videos: Path | None, find: Callable[[Record, Path], Path] = source_video
-) -> Path:
+def find_video(record: Record, videos: Path | None) -> Path:
     """Return the clip's video; FacerError with the reason where there is none to show."""
     if videos is None:
         raise FacerError(
@@ -31,7 +29,7 @@ def find_video(
         )
     if not record.source:
         raise FacerError("not known to the store: its features were imported")
-    return find(record, videos)
+    return same_video(record, videos)
 
 
 def crop_strip(video: Path, clip: ClipFeatures) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
     PATH,
     json_option,
+    labels_option,
     print_json,
 )
 from facer.pipeline.runtime.progress import echo, log, note_lines
@@ -20,7 +21,7 @@ from facer.pipeline.settings.commands import ABLATE, SWEEP
 
 @click.command()
 @click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder for the rows' runs and the tables.")  # fmt: skip
 @click.option(
@@ -48,6 +49,8 @@ def ablate(
     from facer.pipeline.intensity.ablation.report import as_markdown
 
     others = dict(_pair(text) for text in also)
+    if len(others) < len(also):
+        raise click.UsageError("--also: found a name twice, expected a name of its own for each")
     table = run_rows(store, labels, output, also=others, progress=True, **settings)
     _print_table(table, as_json, as_markdown(table), f"also as csv, md and png: {output}")
     return EXIT_SOME_FAILED if table.failed else 0
@@ -62,7 +65,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @click.option("-o", "--output", required=True, type=PATH,
               help="Folder for the trials' runs and the table.")  # fmt: skip
 @click.option(

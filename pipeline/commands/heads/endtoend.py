@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -48,5 +49,6 @@ def finetune(run: Path, video_dir: Path, output: Path, log_to: LogKind | None,
     echo(f"{result.output}: epoch {result.best['epoch']} kept, val Pearson "
                f"{result.best['val_pearson']:.4f} (before: {result.curve[0]['val_pearson']:.4f}); "
                f"REC's weights moved by {result.rec_change:.2e} of their length")  # fmt: skip
-    echo(f"next: facer extract {video_dir} -o {result.output / 'features.zarr'} "
-               f"--rec {result.rec}, then facer evaluate {result.output}")  # fmt: skip
+    extract = ["facer", "extract", str(video_dir), "-o", str(result.output / "features.zarr")]
+    echo(f"next: {shlex.join([*extract, *result.extract_options])}, then facer evaluate "
+               f"{shlex.quote(str(result.output))}")  # fmt: skip

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import LISTED, json_option, print_json, print_list
+from facer.pipeline.commands.shared import (
+    LISTED,
+    json_option,
+    labels_option,
+    print_json,
+    print_list,
+)
 from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings.commands import CHECK
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("store")
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @with_settings(CHECK)
 @json_option
 def check(store: str, labels: str, as_json: bool, **settings: Any) -> None:

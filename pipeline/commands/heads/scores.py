@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facer.pipeline.commands.options import with_settings
-from facer.pipeline.commands.shared import PATH, STDOUT, json_option, print_json, print_rest
+from facer.pipeline.commands.shared import (
+    PATH,
+    STDOUT,
+    json_option,
+    labels_option,
+    print_json,
+    print_rest,
+)
 from facer.pipeline.runtime.progress import echo, warn
 from facer.pipeline.settings.commands import EVALUATE, FUSE, SCORE
 from facer.storage.labels.options import KINDS
@@ -202,7 +209,7 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
 
 @click.command()
 @click.argument("file", type=PATH)
-@click.option("--labels", required=True, help="Label file or folder.")
+@labels_option()
 @with_settings(SCORE)
 @json_option
 def score(file: Path, labels: str, as_json: bool, **settings: Any) -> None:

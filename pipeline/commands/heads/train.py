@@ -11,17 +11,17 @@ from facer.pipeline.commands.heads.scores import print_evaluation
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
-    LISTED,
     PATH,
     STDOUT,
     json_option,
+    labels_option,
     log_option,
     print_json,
     print_list,
 )
 from facer.pipeline.runtime.epoch_log import LogKind, epoch_log
 from facer.pipeline.runtime.epochs import training_epoch
-from facer.pipeline.runtime.progress import StepCounter, echo, log, warn
+from facer.pipeline.runtime.progress import StepCounter, echo, log
 from facer.pipeline.settings.commands import EXPORT_HEAD, PREDICT, TRAIN_AGAIN, TRAIN_HEAD
 from facer.storage.settings import flat
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @click.command("train-head")
 @click.argument("store", required=False)
-@click.option("--labels", help="Label file or folder.")
+@labels_option(required=False)
 @click.option("-o", "--output", "run", required=True, type=PATH, help="Run folder to write.")
 @click.option("--from", "source", metavar="RUN", type=PATH,
               help="Make a run again, with its settings and seeds; STORE, --labels and --with "
@@ -122,14 +122,10 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
 
 
 def _print_folds(result: FoldsResult, as_json: bool) -> None:
-    if not as_json:
-        echo(f"{result.run}: {result.rule}")
-    if result.crossing:
-        warn(f"clips of {len(result.crossing)} subjects are in several folds, so people who are "
-              f"scored were trained on: {', '.join(result.crossing[:LISTED])}")  # fmt: skip
     if as_json:
         print_json(result)
         return
+    echo(f"{result.run}: {result.rule}")
     print_evaluation(result.scores)
     echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
     echo(f"next: facer evaluate {result.run}")

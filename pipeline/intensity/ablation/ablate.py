@@ -29,7 +29,7 @@ from facer.pipeline.intensity.ablation.trials import (
     write_result,
 )
 from facer.pipeline.intensity.config import AblateConfig, FuseConfig, TrainHeadConfig
-from facer.pipeline.intensity.folds.plan import read_planned
+from facer.pipeline.intensity.folds.plan import fold_notes, plan_folds, read_planned
 from facer.pipeline.intensity.folds.train import PREDICTIONS
 from facer.pipeline.intensity.head_run import absolute_place, absolute_places, read_run
 from facer.pipeline.intensity.scoring.evaluate import OUT_OF_FOLD
@@ -59,7 +59,7 @@ def ablate(
     claim_output(config.output, "facer ablate", "id,groups,title,")
     store, labels = read_joined(config)
     has_embedding = "embedding" in store.provenance.settings
-    rows = ablation_rows(config.rows, tuple(config.also))
+    rows = _rows(config)
     tasks = [task for row in rows if (task := trial_of(row, config, has_embedding)) is not None]
     errors = run_trials(tasks, config, on_row, on_note)
     for row in rows:
@@ -68,6 +68,10 @@ def ablate(
     table = _table(config, labels, errors)
     write_table(table, config.output)
     return table
+
+
+def _rows(config: AblateConfig) -> tuple[AblationRow, ...]:
+    return ablation_rows(config.rows, tuple(config.also), config.sequences.features)
 
 
 def read_joined(config: AblateConfig) -> tuple[Source, IntensityLabels]:
@@ -135,20 +139,21 @@ def _fuse_row(row: AblationRow, config: AblateConfig, errors: dict[str, str]) ->
 def _table(
     config: AblateConfig, labels: IntensityLabels, errors: Mapping[str, str]
 ) -> AblationTable:
-    rows = ablation_rows(config.rows, tuple(config.also))
+    rows = _rows(config)
     folder = config.output / "rows"
     scores = {row.id: read_scores(folder / row.id, errors.get(row.id), _needs(row)) for row in rows}
     against = {
-        row.id: _against_full(row.id, folder, labels) for row in rows if scores[row.id].by_seed
+        row.id: _against_full(row.id, folder, labels)
+        for row in rows
+        if row.id != FULL and scores[row.id].by_seed and scores[FULL].by_seed
     }
-    found = {name: one.p_value for name, one in against.items() if one is not None}
-    p_values = {name: p for name, p in found.items() if p is not None}
+    p_values = {name: p for name, one in against.items() if (p := one.p_value) is not None}
     p_holm = dict(zip(p_values, holm([*p_values.values()]), strict=True))
     return AblationTable(
         names=labels.names,
         split=OUT_OF_FOLD if config.folds else SPLIT,
         seeds=config.seeds,
-        notes=(*facts_and_notes(labels), *_other_clips(rows, scores, folder)),
+        notes=(*_notes(labels, config), *_other_clips(rows, scores, folder)),
         rows=tuple(
             TableRow(
                 **vars(scores[row.id]),
@@ -160,6 +165,13 @@ def _table(
             for row in rows
         ),
     )
+
+
+def _notes(labels: IntensityLabels, config: AblateConfig) -> tuple[str, ...]:
+    """How the labels were read, in one line, and what to know of them."""
+    if config.folds is None:
+        return facts_and_notes(labels)
+    return ("; ".join(labels.facts), *fold_notes(labels, plan_folds(labels, config.folds)))
 
 
 def _other_clips(
@@ -191,10 +203,8 @@ def _needs(row: AblationRow) -> str:
     return f"needs --with {row.streams[0]}=STORE" if row.streams else "not run"
 
 
-def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison | None:
+def _against_full(row_id: str, folder: Path, labels: IntensityLabels) -> Comparison:
     """A row's mean Pearson less the full model's, on the same clips."""
-    if row_id == FULL or not all((folder / name / "row.json").is_file() for name in (row_id, FULL)):
-        return None
     paths = [_predictions(folder / name) for name in (row_id, FULL)]
     ours, full = (read_predictions(path) for path in paths)
     row_of = {clip: row for row, clip in enumerate(labels.clip_ids)}

@@ -57,7 +57,7 @@ class AblationRow:
 
 
 _ROWS = (
-    AblationRow(FULL, (*GROUPS,), "full model, all features", 0.494),
+    AblationRow(FULL, (*GROUPS,), "full model", 0.494),
     AblationRow("va", ("table2",), "VA", 0.461, ("va",)),
     AblationRow("expr", ("table2",), "EXPR", 0.476, ("expr",)),
     AblationRow("au", ("table2",), "AU", 0.480, ("au",)),
@@ -100,16 +100,18 @@ _ROWS = (
 )  # fmt: skip
 
 
-def ablation_rows(groups: Sequence[str], also: Sequence[str]) -> tuple[AblationRow, ...]:
+def ablation_rows(
+    groups: Sequence[str], also: Sequence[str], features: Sequence[str] = ("all",)
+) -> tuple[AblationRow, ...]:
     """The rows of some groups, and one for each other store by name; the full model is first.
 
-    Rows without features of their own keep the base settings'. Raises FacerError for
+    Rows without features of their own keep the base settings': ``features``. Raises FacerError for
     a store's name that is no plain word or already a row's.
     """
+    full = replace(_ROWS[0], title=f"{_ROWS[0].title}, {' + '.join(features)} features")
     chosen = [
-        row
-        for row in _ROWS
-        if row.id == FULL or set(row.groups) & set(groups) or row.other_store in also
+        full,
+        *(row for row in _ROWS[1:] if set(row.groups) & set(groups) or row.other_store in also),
     ]
     ids = {row.id for row in _ROWS if row.other_store is None}
     for name in also:

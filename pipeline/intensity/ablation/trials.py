@@ -25,7 +25,7 @@ from facer.pipeline.intensity.config import (
     TrainHeadConfig,
 )
 from facer.pipeline.intensity.folds.train import train_folds
-from facer.pipeline.intensity.head_run import check_unchanged, read_run
+from facer.pipeline.intensity.head_run import check_unchanged
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.pipeline.intensity.train import train_head
@@ -179,7 +179,7 @@ def is_done(trial: Trial) -> bool:
     if not (run / "row.json").is_file():
         return False
     check_unchanged(run, Training(trial.config).describe())
-    return bool(read_run(run).seeds == trial.config.seeds)
+    return len(read_record(run).pearson) == trial.config.seeds
 
 
 def run_trial(trial: Trial) -> str | None:

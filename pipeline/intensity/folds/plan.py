@@ -15,6 +15,7 @@ from facer.storage import IntensityLabels, LabelOptions, read_labels
 from facer.storage.errors import FacerError, named
 from facer.storage.files.csv_table import csv_text
 from facer.storage.schema import I64
+from facer.storage.text.names import some
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,25 @@ def recorded_plan(labels: IntensityLabels, record: FoldRecord) -> FoldPlan:
             "could be ones that were trained on; give the labels that the run was trained on"
         )
     return plan
+
+
+def crossing(labels: IntensityLabels, plan: FoldPlan) -> tuple[str, ...]:
+    """Subjects of whom several folds hold clips out."""
+    rows = np.flatnonzero(plan.fold_of >= 0)
+    pairs = {(labels.subjects[row], int(plan.fold_of[row])) for row in rows}
+    subjects = [subject for subject, _ in pairs if subject]
+    return tuple(sorted({subject for subject in subjects if subjects.count(subject) > 1}))
+
+
+def fold_notes(labels: IntensityLabels, plan: FoldPlan) -> tuple[str, ...]:
+    """What a reader of figures out of fold must know of the labels; their splits are not used."""
+    if not (found := crossing(labels, plan)):
+        return labels.notes
+    note = (
+        f"clips of {len(found)} subjects are in several folds, so that people who are scored were "
+        f"trained on: {some(found)}"
+    )
+    return (*labels.notes, note)
 
 
 def labels_in_fold(labels: IntensityLabels, plan: FoldPlan, fold: int) -> IntensityLabels:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from facer.pipeline.intensity.config import EvaluateConfig, TrainHeadConfig
+from facer.pipeline.intensity.folds.plan import crossing
 from facer.pipeline.intensity.head_run import check_same_data, fold_folder, open_run
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
@@ -95,16 +94,7 @@ def train_folds(
         run=config.run,
         rule=whole.plan.rule,
         n_rows=int((whole.plan.fold_of >= 0).sum()),
-        crossing=_crossing(whole),
+        crossing=crossing(whole.labels, whole.plan),
         folds=tuple(training_result(one, curves[one.config.run]) for one in trainings),
         scores=scores,
     )
-
-
-def _crossing(training: Training) -> tuple[str, ...]:
-    plan = training.plan
-    assert plan is not None
-    rows = np.flatnonzero(plan.fold_of >= 0)
-    pairs = {(training.labels.subjects[row], int(plan.fold_of[row])) for row in rows}
-    subjects = [subject for subject, _ in pairs if subject]
-    return tuple(sorted({subject for subject in subjects if subjects.count(subject) > 1}))

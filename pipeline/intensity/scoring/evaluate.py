@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 
 from facer.pipeline.intensity.config import EvaluateConfig
-from facer.pipeline.intensity.folds.plan import FoldPlan, labels_in_fold, recorded_plan
+from facer.pipeline.intensity.folds.plan import (
+    FoldPlan,
+    fold_notes,
+    labels_in_fold,
+    recorded_plan,
+)
 from facer.pipeline.intensity.head_run import HeadRunConfig, fold_folder, read_run
 from facer.pipeline.intensity.labelled import (
     LabelledSequences,
     clips_sha256,
     features_sha256,
+    join_labels,
     load_labelled,
     read_sequences,
 )
@@ -38,6 +44,7 @@ from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import Split
 from facer.storage.labels.groups import label_column
 from facer.storage.schema import F32, I64, Bools
+from facer.storage.text.names import some
 
 OUT_OF_FOLD = "out-of-fold"
 """Split of a run of folds: every clip, predicted by the fold that holds it out."""
@@ -62,8 +69,10 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     labelled, _ = load_labelled(opened, table, record.sequences, record.choice, record.cache)
     if plan is not None and record.fold is None:
         found = _out_of_fold(run, config.split, labelled, plan)
+        notes = fold_notes(table, plan)
     else:
         found = _on_split(run, config.split or "val", labelled)
+        notes = (*labelled.notes, *_seen(config, record, opened, labelled))
     if by is not None:
         values = dict(zip(table.clip_ids, label_column(table, by), strict=True))
         found = replace(found, by=grouped(found, by, [values[i] for i in found.label_ids]))
@@ -71,9 +80,32 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     return replace(
         found,
         n_seeds_wanted=record.seeds,
-        notes=labelled.notes,
+        notes=notes,
         features_changed=own and _changed(record, labelled.sequences),
     )
+
+
+def _seen(
+    config: EvaluateConfig, record: HeadRunConfig, store: Source, labelled: LabelledSequences
+) -> Iterator[str]:
+    """Say which clips that other labels have in the split were in train in the run's own.
+
+    Nothing where the store is another, whose clips are others, or the own labels are gone; folds
+    are the run's own.
+    """
+    others = config.labels is not None and config.store is None and record.folds is None
+    if not others or config.split == "train":
+        return
+    try:
+        own = join_labels(labels_of_run(config.run, record), store)
+    except FacerError:
+        return
+    scored = labelled.clips(labelled.of(config.split or "val"))
+    if seen := sorted({*own.clips(own.of("train"))} & {*scored} - {""}):
+        yield (
+            f"{len(seen)} of {len(scored)} clips of {config.split or 'val'} are in train in the "
+            f"labels of {config.run} ({some(seen)}): scores flatter, because the head has seen them"
+        )
 
 
 def _on_split(run: Path, split: str, labelled: LabelledSequences) -> Evaluation:

@@ -61,6 +61,11 @@ def read_space(given: Mapping[str, Any] | Sequence[str]) -> Space:
                 f"; expected some of {', '.join(SWEPT.declared)}"
             )
             raise OptionError(f"{named('set')} {name}: found no such setting{near}")
+        if name in space:
+            raise OptionError(
+                f"{named('set')} {name}: found it twice, expected all its values together, "
+                f"{_EXAMPLE}"
+            )
         one = SWEPT.declared[name]
         try:
             space[name] = _of_text(one, values) if isinstance(values, str) else _of_list(values)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from facer.pipeline.features.stored_video import same_video
 from facer.pipeline.summary.clips import times_of
 from facer.pipeline.summary.summarise import study
 from facer.pipeline.views.footage import embed_video, find_video
@@ -126,7 +125,7 @@ class ViewSession:
 
     def video(self, name: str) -> Path:
         """The clip's video, which must be as large as the one extracted; else FacerError."""
-        return find_video(self.store.record(self.clip(name)), self.config.videos, same_video)
+        return find_video(self.store.record(self.clip(name)), self.config.videos)
 
     def copy(self, name: str) -> Path:
         """A small copy of the video that every browser plays; its first frame is at time 0."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
-from facer.pipeline.endtoend.finetune import finetune
+from facer.pipeline.endtoend.finetune import _options_like, finetune
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
@@ -21,6 +21,7 @@ from facer.pipeline.intensity.seeds import load_models
 from facer.pipeline.intensity.train import config_of_run, train_head
 from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.features.align import ARCFACE_TEMPLATE_PX
+from facer.stages.features.config import STARTER_DETECTOR, DetectorConfig, ExtractConfig
 from facer.stages.features.decode.frames import VideoReader
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.architecture import Architecture
@@ -125,6 +126,25 @@ def test_loss_falls_rec_moves_and_the_output_is_a_run(config, weights):
     assert evaluate(config.output, "val").warnings == (
         "the store's features are not those that the run was trained on",
     )
+
+
+def test_the_options_of_the_next_extraction_are_those_of_the_store():
+    """Seen: a next line without them, whose store evaluate refused once it was extracted."""
+    starter = ExtractConfig(DetectorConfig())
+    settings: dict[str, str | int | float] = {
+        "det_size_px": starter.detector.size_px, "det_threshold": starter.detector.threshold,
+        "detect_every": starter.keyframe_interval, "precision": "bf16",
+    }  # fmt: skip
+    made = Provenance(STARTER_DETECTOR, "d" * 64, "r", "r" * 64, settings=settings)
+    assert [*_options_like(made)] == ["--precision", "bf16"]
+    made = Provenance(
+        "scrfd", "d" * 64, "r", "r" * 64, face_policy="central", frame_policy="one of 3 frames",
+        settings={"det_size_px": 640, "det_threshold": 0.4, "detect_every": 1},
+    )  # fmt: skip
+    assert [*_options_like(made)] == [
+        "--precision", "float32", "--detector", "scrfd", "--det-threshold", "0.4",
+        "--face", "central", "--stride", "3",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("split", ["val", "none"])

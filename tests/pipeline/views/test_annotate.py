@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from facer.pipeline.views.annotate import annotate_clip, mark_face
+from facer.pipeline.views.clip_picture import draw_clip
+from facer.pipeline.views.footage import find_video
 from facer.pipeline.views.video import write_video
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage import FEATURE_NAMES, ClipFeatures, FacerError, FeatureStore, Provenance, Record
@@ -49,13 +51,14 @@ def features_for(path, stride=1, empty=()):
 def store(tmp_path):
     """``store(path, clip)``: a store of one clip, whose video is ``path``."""
 
-    def make(path, clip, source=""):
+    def make(path, clip, source="", size=0):
         opened = FeatureStore.create(tmp_path / "s.zarr", Provenance("d", "0", "r", "0"))
         n_valid = int(clip.valid.sum())
         status: Status = "ok" if n_valid else "no_face"
         record = Record(
-            path.stem, status, clip.n_frames, n_valid=n_valid, source=source or path.name
-        )
+            path.stem, status, clip.n_frames, n_valid=n_valid, source=source or path.name,
+            source_size=size,
+        )  # fmt: skip
         opened.write_part([(record, clip)])
         return opened
 
@@ -143,6 +146,25 @@ def test_another_video_than_the_extracted_one_is_refused(store, uneven_video, ma
     with pytest.raises(FacerError, match="expected the video that was extracted"):
         annotate_clip(opened, "clip", tmp_path / "other", out)
     assert not out.exists()
+
+
+def test_another_video_of_the_same_length_is_refused(store, make_video, tmp_path):
+    """Seen: pictures of somebody else's face beside the values, where names were alike."""
+    video = make_video("clip.mp4", 5)
+    opened = store(video, features_for(video), size=video.stat().st_size)
+    other = make_video("other/clip.mp4", [np.full((64, 96, 3), 30 * i, np.uint8) for i in range(5)])
+    assert [frame.timestamp_s for frame in frames_of(other)] == [
+        frame.timestamp_s for frame in frames_of(video)
+    ]
+    for draw in (annotate_clip, draw_clip):
+        out = tmp_path / ("out.mp4" if draw is annotate_clip else "out.png")
+        draw(opened, "clip", tmp_path, out)
+        out.unlink()
+        with pytest.raises(FacerError, match="it is not the video that was extracted"):
+            draw(opened, "clip", tmp_path / "other", out)
+        assert not out.exists()
+    with pytest.raises(FacerError, match="it is not the video that was extracted"):
+        find_video(opened.record("clip"), tmp_path / "other")
 
 
 @pytest.mark.parametrize("source", ["../outside.mp4", "/etc/passwd", "a\0.mp4"])

@@ -17,6 +17,7 @@ from facer.pipeline.intensity.config import AblateConfig, FoldConfig
 from facer.pipeline.views.report.build import build_report
 from facer.pipeline.views.report.config import ReportConfig
 from facer.stages.intensity.config import FitConfig, HeadConfig
+from facer.stages.intensity.fit import HeadTrainer
 from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
 from facer.storage import FeatureStore
@@ -219,6 +220,41 @@ def test_seeds_are_added_to_done_rows(config):
     assert kept.stat().st_mtime_ns == before
     whole = ablate(replace(config, seeds=2, output=config.output.with_name("whole")))
     assert table.to_json() == whole.to_json()
+
+
+def test_seeds_that_were_being_added_when_it_stopped_are_trained(config, monkeypatch):
+    """Seen: a row whose config had the new number of seeds counted as done with the old ones."""
+    config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
+    ablate(config)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_new_seed:
+        at_the_new_seed.setattr(HeadTrainer, "epoch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ablate(replace(config, seeds=2))
+    table = ablate(replace(config, seeds=2))
+    assert [len(row.pearson) for row in table.rows] == [2, 2]
+
+
+def test_rows_are_not_compared_with_a_full_model_that_failed(config, monkeypatch):
+    """Seen: its scores of before, of fewer seeds, were what the other rows were compared with."""
+    config = replace(config, rows=(), also={"copy": config.store}, seeds=1)
+    ablate(config)
+    original = trials.run_trial
+    monkeypatch.setattr(
+        trials, "run_trial", lambda task: "ended" if task.id == "full" else original(task)
+    )
+    full, other = ablate(replace(config, seeds=2)).rows
+    assert full.reason == "ended"
+    assert (len(other.pearson), other.against) == (2, None)
+
+
+def test_the_full_model_is_named_by_the_features_that_it_reads(config):
+    sequences = replace(config.sequences, features=("va", "au"))
+    table = ablate(replace(config, sequences=sequences, rows=("table3",), seeds=1))
+    assert table.rows[0].row.title == "full model, va + au features"
 
 
 def test_two_people_give_differences_without_intervals(config):

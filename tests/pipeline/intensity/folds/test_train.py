@@ -67,6 +67,7 @@ def test_folds_hold_whole_subjects_out_and_leave_the_test_split_alone(config):
     assert all(f.n_val >= 3 for f in found.folds)
     assert "3 folds by subject over 18 labelled clips of the splits train, val" in found.rule
     assert found.crossing == ()
+    assert found.scores.notes == ()
     build_report(ReportConfig(str(config.run), config.run.parent / "pages", clips=("worst:1",)))
     page = (config.run.parent / "pages" / "index.html").read_text()
     assert all(text in page for text in ("Scores by fold", "Spearman", "MAE", found.rule))
@@ -160,6 +161,18 @@ def test_by_clip_and_all_splits(config):
     assert (everything.fold_of >= 0).all()
     found = train_folds(replace(config, folds=FoldConfig("2", "clip")))
     assert found.crossing == tuple(f"p{i}" for i in range(6))
+    (note,) = found.scores.notes
+    assert note.startswith("clips of 6 subjects are in several folds")
+
+
+def test_people_in_several_splits_of_the_file_are_no_matter_of_folds(config):
+    """Seen: folds by subject were said to flatter, because the file's splits share people."""
+    rows = _rows(config.labels)
+    for place, row in enumerate(rows):
+        row["split"] = ("train", "val", "test")[place % 3]
+    _write(config.labels, rows)
+    found = train_folds(config)
+    assert found.crossing == found.scores.notes == ()
 
 
 def test_rows_without_labels_take_no_part_and_files_without_splits_do(config):

@@ -35,6 +35,20 @@ def run(planted, tmp_path):
     return tmp_path / "run"
 
 
+def test_clips_of_other_labels_that_were_trained_on_are_told(run, tmp_path):
+    """Seen: clips of train scored as test, because a newer file had other splits."""
+    own = Path(read_run(run).labels.path)
+    moved = {"train": "test", "test": "train", "val": "val"}
+    lines = [line.split(",") for line in own.read_text().splitlines()]
+    other = tmp_path / "other.csv"
+    other.write_text("".join(f"{','.join([a, moved.get(b, b), *c])}\n" for a, b, *c in lines))
+    (note,) = evaluate(run, "test", labels=other).warnings
+    n = sum(split == "train" for _, split, *_ in lines)
+    assert note.startswith(f"{n} of {n} clips of test are in train in the labels of {run} (")
+    assert evaluate(run, "val", labels=other).warnings == ()
+    assert evaluate(run, "test", labels=own).warnings == ()
+
+
 def moved(store, path, names):
     """A copy of a store with its columns in another order."""
     other = FeatureStore.create(path, store.provenance, feature_names=names)

@@ -59,6 +59,12 @@ def test_wrong_texts(text, message):
         read_space([text])
 
 
+def test_values_of_one_setting_stand_together():
+    """Seen: of ``--set layers=1 --set layers=2`` only the last was tried."""
+    with pytest.raises(OptionError, match="set learning_rate: found it twice"):
+        read_space(["learning_rate=1e-3", "learning-rate=1e-2"])
+
+
 def test_values_of_numpy_are_numbers():
     found = read_space({"layers": np.arange(1, 3), "dropout": [np.float64(0.5), 0]})
     assert found == {"layers": [1, 2], "dropout": [0.5, 0]}
