@@ -157,9 +157,11 @@ def _summary(folder: Path, store: FeatureStore) -> list[str]:
             f"Episodes are stretches of .1 s or more above a threshold ({told}), joined over "
             f"unseen gaps of up to {s.max_gap:g} s."
         )
-    drawn = (f" with 95 % bootstrap intervals over {of.unit}s ({s.resamples} resamples, seed "
-             f"{s.seed}; percentiles expanded for their number, Hesterberg 2015)" if s.resamples else "")  # fmt: skip
-    found.append(f"Group means are means of {of.unit}s' means{drawn}.")
+    drawn = (
+        f" with 95 % bootstrap intervals over {of.unit}s ({s.resamples} resamples, seed {s.seed}; "
+        "percentiles expanded for their number, Hesterberg 2015)"
+    )
+    found.append(f"Group means are means of {of.unit}s' means{drawn if s.resamples else ''}.")
     return found
 
 

@@ -364,12 +364,12 @@ def test_logit_is_for_probabilities(study_store):
 
 
 def test_groups_average_people_and_not_clips(study_store):
-    values = {"p1_a_1": 0.2, "p1_a_2": 0.4, "p2_a_1": 0.9, "p3_b_1": 0.5}
+    values = {"p1_a_1": 0.2, "p1_a_2": 0.4, "p2_a_1": 0.9, "p4_a_1": 0.6, "p3_b_1": 0.5}
     store = study_store({name: (RATE, {"au12": value}) for name, value in values.items()})
     found = facer.summarise(store, "{participant}_{condition}_{take}")
     row = one(found.groups, condition="a", feature="au12")
-    assert (row.participants, row.clips, row["mean"]) == (2, 3, pytest.approx(0.6, abs=1e-6))
-    assert row["sd"] == pytest.approx(np.std([0.3, 0.9], ddof=1), abs=1e-6)
+    assert (row.participants, row.clips, row["mean"]) == (3, 4, pytest.approx(0.6, abs=1e-6))
+    assert row["sd"] == pytest.approx(np.std([0.3, 0.6, 0.9], ddof=1), abs=1e-6)
     assert row.lo == pytest.approx(0.3, abs=1e-6)
     assert row.hi == pytest.approx(0.9, abs=1e-6)
     assert np.isnan(one(found.groups, condition="b", feature="au12").lo)
