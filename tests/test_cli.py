@@ -478,8 +478,9 @@ def test_a_problem_under_json_is_an_object(capsys, tmp_path, monkeypatch, argume
 def test_labels_that_are_given_twice_are_not_read_in_part(capsys, planted, tmp_path):
     """Seen: the last file alone was read, and a head trained on half of the study."""
     store, labels = planted()
-    code, _, err = outcome(capsys, "check", store, "--labels", "train.csv", "--labels", labels)
-    assert (code, f"--labels: found train.csv, {labels}, expected one" in err) == (2, True)
+    for command in (("check", store), ("evaluate", tmp_path), ("fuse", tmp_path, tmp_path)):
+        code, _, err = outcome(capsys, *command, "--labels", "train.csv", "--labels", labels)
+        assert (code, f"--labels: found train.csv, {labels}, expected one" in err) == (2, True)
     config = tmp_path / "check.toml"
     config.write_text("labels = 'elsewhere.csv'")
     assert outcome(capsys, "check", store, "--labels", labels, "--config", config)[0] == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.shared import PATH
+from facer.pipeline.commands.shared import PATH, OnceOption
 from facer.pipeline.runtime.progress import echo
 from facer.pipeline.settings.table import Table
 from facer.storage.errors import FacerError, OptionError, option_of
@@ -107,7 +107,8 @@ def _option(one: Declared) -> Callable[[Command], Command]:
     elif isinstance(default, tuple):
         default = ",".join(default) or None
     return click.option(
-        flag, one.name, multiple=setting.repeated, type=kind, metavar=metavar, help=text,
+        flag, one.name, cls=OnceOption if one.name == "labels" else click.Option,
+        multiple=setting.repeated, type=kind, metavar=metavar, help=text,
         default=None if default is MISSING else default, required=needed,
         show_default=shown and not setting.repeated,
     )  # fmt: skip

@@ -39,7 +39,7 @@ class Finite(click.FloatRange):
 POSITIVE = Finite(min=0, min_open=True)
 
 
-class _Once(click.Option):
+class OnceOption(click.Option):
     """An option of which click would heed the last alone; wrong usage where several are given."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
@@ -62,7 +62,7 @@ class _Once(click.Option):
 
 def labels_option(required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--labels`` of commands that train or score on a table of labels."""
-    return click.option("--labels", cls=_Once, required=required, help="Label file or folder.")
+    return click.option("--labels", cls=OnceOption, required=required, help="Label file or folder.")
 
 
 json_option = click.option(
