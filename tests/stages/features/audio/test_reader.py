@@ -218,6 +218,19 @@ def test_where_the_pictures_go_on_when_their_clock_starts_again():
     assert pictures.shift_s == pytest.approx(0.08 + 0.08 + 0.04 - 50.04)
 
 
+def test_a_start_that_is_late_and_trimmed_is_no_missing_tail(tmp_path):
+    """The edit list: two seconds of nothing, then the sound but for its first two."""
+    path = sounds.write(tmp_path / "a.m4a", [(2, sounds.noise(4.0))], picture_s=None, codec="alac")
+    content = path.read_bytes()
+    written = struct.pack(">IiIIi", 2000, -1, 1 << 16, 4000, 0)
+    assert content.count(written) == 1
+    edits = struct.pack(">IiIIi", 2000, -1, 1 << 16, 2000, 2 * RATE)
+    path.write_bytes(content.replace(written, edits))
+    blocks, problem = read(path)
+    assert blocks[-1].stop == pytest.approx(2 * RATE, abs=4096)
+    assert problem == ""
+
+
 def test_a_rate_that_changes_on_the_way(tmp_path):
     rates = (44100, 22050, 48000)
     paths = [
