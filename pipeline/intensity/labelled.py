@@ -215,6 +215,11 @@ def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureCho
         )
     ragged = store.load(clip_ids, choice.columns)
     seen = np.isfinite(ragged.features[ragged.valid])
+    if seen.all(axis=1).any():
+        return (
+            f"{store.path}: found no frame of that quality in any of the {len(clip_ids)} labelled "
+            f"clips with a face; expected a lower {named('min_quality')}"
+        )
     absent = [name for name, column in zip(choice.columns, seen.T, strict=True) if not column.any()]
     found = f"no value of {', '.join(absent)}" if absent else "no frame with all chosen features"
     return (

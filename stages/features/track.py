@@ -71,11 +71,9 @@ class Tracker:
         """Track ids (n,) of the next frame's faces, each at most once; best pairs first."""
         self._frame += 1
         track_ids = [-1] * len(faces.score)
-        free = set(range(len(self._seen)))
         for face, track_id in self._pairs(faces):
-            if track_ids[face] < 0 and track_id in free:
+            if track_ids[face] < 0 and track_id not in track_ids:
                 track_ids[face] = track_id
-                free.remove(track_id)
         new = [face for face, track_id in enumerate(track_ids) if track_id < 0]
         for track_id, face in enumerate(new, len(self._seen)):
             track_ids[face] = track_id
