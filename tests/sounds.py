@@ -34,6 +34,7 @@ def write(
     form: str | None = None,
     tick: Fraction | None = None,
     n_pictures: int = 10,
+    video: str = "mpeg4",
 ) -> Path:
     """Write sound (channels, n) at its times, with pictures from ``picture_s`` on, if any.
 
@@ -47,17 +48,19 @@ def write(
         sound.time_base = tick or Fraction(1, rate)
         packets: list[av.Packet[Any]] = []
         if picture_s is not None:
-            codec_v = "libvpx" if path.name.endswith(".webm") else "mpeg4"
-            video = out.add_stream(codec_v, rate=25)
-            assert isinstance(video, av.VideoStream)
-            video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
-            video.codec_context.time_base = Fraction(1, 1000)
+            codec_v = "libvpx" if path.name.endswith(".webm") else video
+            shown = out.add_stream(codec_v, rate=25)
+            assert isinstance(shown, av.VideoStream)
+            shown.width, shown.height, shown.pix_fmt = 32, 32, "yuv420p"
+            shown.codec_context.time_base = Fraction(1, 1000)
+            if video == "libx264":  # with pictures that refer to later ones
+                shown.options = {"bf": "3", "b_strategy": "0", "sc_threshold": "0"}
             for k in range(n_pictures):
                 image = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * k % 256, np.uint8))
                 image.time_base = Fraction(1, 1000)
                 image.pts = round(1000 * picture_s) + 40 * k
-                packets += video.encode(image)
-            packets += video.encode(None)
+                packets += shown.encode(image)
+            packets += shown.encode(None)
         packets += encode(sound, spans, rate, layout)
         for packet in sorted(packets, key=lambda p: (p.dts or 0) * (p.time_base or 0)):
             out.mux(packet)

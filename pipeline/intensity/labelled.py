@@ -164,7 +164,7 @@ def load_labelled(
         choice = choose_columns(store, config)
     sequences = read_sequences(store, clips, config, choice, cache)
     if not sequences.clip_ids:
-        raise FacerError(_nothing_measured(store, clips, choice))
+        raise FacerError(_nothing_measured(store, clips, config, choice))
     table.status[table.rows_of(sequences.empty)] = "no_features"
     notes = label_notes(labels, table.splits)
     return LabelledSequences(**vars(table), sequences=sequences, notes=notes), choice
@@ -205,7 +205,9 @@ def _lacking(store: Source, clip_ids: Sequence[str]) -> str:
     return f"a face and every stream (there are {counts})"
 
 
-def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureChoice) -> str:
+def _nothing_measured(
+    store: Source, clip_ids: Sequence[str], config: SequenceConfig, choice: FeatureChoice
+) -> str:
     """Why no clip has a frame with all of the chosen features."""
     if isinstance(store, JoinedStore):
         return (
@@ -215,6 +217,11 @@ def _nothing_measured(store: Source, clip_ids: Sequence[str], choice: FeatureCho
         )
     ragged = store.load(clip_ids, choice.columns)
     seen = np.isfinite(ragged.features[ragged.valid])
+    if config.min_quality is not None and seen.all(axis=1).any():
+        return (
+            f"{store.path}: found no frame of that quality in any of the {len(clip_ids)} labelled "
+            f"clips with a face; expected a lower {named('min_quality')}"
+        )
     absent = [name for name, column in zip(choice.columns, seen.T, strict=True) if not column.any()]
     found = f"no value of {', '.join(absent)}" if absent else "no frame with all chosen features"
     return (

@@ -163,9 +163,9 @@ def add_sound(video: Path, source: Path, start_s: float = 0.0) -> str:
 
     A source without sound is nothing to tell.
 
-    ``start_s`` is the time of the source's frames that the video shows at its 0. Packets are
-    copied, so a codec that the file cannot hold, like PCM in .mp4, is not kept. The video
-    stays as it was until the new one is whole. The source is read in the guarded process.
+    ``start_s`` is the time of the source's frames that the video shows at its 0. A codec that
+    the file cannot hold, like PCM in .mp4, becomes another one. The video stays as it was until
+    the new one is whole. The source is read in the guarded process.
     """
     aside = video.with_name(f".{uuid.uuid4().hex}-{video.name}").absolute()
     try:

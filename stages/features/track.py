@@ -12,7 +12,7 @@ import numpy as np
 
 from facer.stages.features.config import FacePolicy
 from facer.stages.features.faces import NO_FACES, Faces, iou, point_distance
-from facer.storage.schema import F32, F64, I64
+from facer.storage.schema import F32, F64, I64, Bools
 from facer.storage.study.faces import FacePoint
 
 MAX_CANDIDATES = {"largest": 1, "central": 1, "track": 3, "all": 16}
@@ -71,11 +71,9 @@ class Tracker:
         """Track ids (n,) of the next frame's faces, each at most once; best pairs first."""
         self._frame += 1
         track_ids = [-1] * len(faces.score)
-        free = set(range(len(self._seen)))
         for face, track_id in self._pairs(faces):
-            if track_ids[face] < 0 and track_id in free:
+            if track_ids[face] < 0 and track_id not in track_ids:
                 track_ids[face] = track_id
-                free.remove(track_id)
         new = [face for face, track_id in enumerate(track_ids) if track_id < 0]
         for track_id, face in enumerate(new, len(self._seen)):
             track_ids[face] = track_id
@@ -156,7 +154,7 @@ def choose_sequences(
     if pointed:
         return [tracks.pointed(pointed, stand_ins)]
     sequences: list[I64] = []
-    while (policy == "all" and tracks.left) or not sequences:
+    while (policy == "all" and tracks.left.any()) or not sequences:
         rows = tracks.take(stand_ins)
         if not sequences or len(rows) >= MIN_SEQUENCE:
             sequences.append(rows)
@@ -218,10 +216,7 @@ def _cosine(a: F32, b: F32) -> F32:
 
 
 class _Tracks:
-    """The tracks of a clip, the most dominant first: track 0, 1 ... here.
-
-    Sets of them are the bits of an int: a film of an hour has thousands.
-    """
+    """The tracks of a clip, the most dominant first: track 0, 1 ... here."""
 
     def __init__(self, frame: I64, track: I64, bbox_px: F32, score: F32) -> None:
         self._frame, self._size = frame, box_sizes(bbox_px)
@@ -230,28 +225,28 @@ class _Tracks:
         order = np.argsort(-dominance, kind="stable")
         track = np.argsort(order)[track]
         self._place = dict(zip(ids[order].tolist(), range(len(ids)), strict=True))
-        self._dominance: list[float] = dominance[order].tolist()
+        self._dominance = dominance[order]
         stops = np.cumsum(np.bincount(track, minlength=len(ids)))[:-1]
         self._rows = np.split(np.argsort(track, kind="stable"), stops) if len(ids) else []
         self._sizes = np.array([float(np.median(self._size[rows])) for rows in self._rows])
         self._beside = _seen_together(frame, track, len(ids))
-        self.left = (1 << len(ids)) - 1
+        self.left = np.ones(len(ids), bool)
 
     def take(self, stand_ins: bool) -> I64:
         """Rows of the face that dominates among the tracks that are left, which it then is not."""
-        if not self.left:
-            return np.zeros(0, np.int64)
-        place = _lowest(self.left)
-        least = _LEADING * self._dominance[place]
-        found, most = [place], 0.0
-        rest = self.left if stand_ins else 0
-        while rest and self._dominance[place := _lowest(rest)] >= least:
-            rest &= rest - 1
-            people = [place, *self._stand_ins([place], self._sizes[place])]
-            together = sum(self._dominance[one] for one in sorted(people))
-            if together > most:
+        places = np.flatnonzero(self.left)
+        found, most = places[:1], 0.0
+        least = _LEADING * self._dominance[found]
+        leading = places[self._dominance[places] >= least] if stand_ins else found[:0]
+        for place in leading.tolist():
+            others = self._others([place], self._sizes[place])
+            others[place] = True
+            if self._dominance[others].sum() <= most:
+                continue  # of the thousands in a film, most
+            people = self._apart(others)
+            if (together := float(self._dominance[people].sum())) > most:
                 found, most = people, together
-        self.left &= ~_bits(found)
+        self.left[found] = False
         return self._of(found)
 
     def pointed(self, track_ids: Sequence[int], stand_ins: bool) -> I64:
@@ -262,31 +257,38 @@ class _Tracks:
             rows = self._rows[place]
             apart = ~np.isin(self._frame[rows], self._frame[chosen])
             chosen = np.concatenate([chosen, rows[apart]])
-        others = self._stand_ins(places, float(np.median(self._size[chosen]))) if stand_ins else []
-        return np.sort(np.concatenate([chosen, self._of(others)]))
+        if stand_ins:
+            others = self._others(places, float(np.median(self._size[chosen])))
+            chosen = np.concatenate([chosen, self._of(self._apart(others))])
+        return np.sort(chosen)
 
-    def _stand_ins(self, first: Sequence[int], size: float) -> list[int]:
-        """Tracks of a similar size that are beside none of some tracks, nor of one another."""
+    def _others(self, first: Sequence[int], size: float) -> Bools:
+        """Tracks (n_tracks,) that are left, of a similar size and beside none of some."""
         ratio = self._sizes / max(size, 1e-6)
-        similar = np.flatnonzero((ratio >= 1 / _MAX_SIZE_RATIO) & (ratio <= _MAX_SIZE_RATIO))
-        free = self.left & _bits(similar.tolist())
+        others = self.left & (ratio >= 1 / _MAX_SIZE_RATIO) & (ratio <= _MAX_SIZE_RATIO)
         for place in first:
-            free &= ~self._beside[place]
-        found: list[int] = []
-        while free:
-            found.append(place := _lowest(free))
-            free &= ~self._beside[place]
-        return found
+            others[[place, *self._beside[place]]] = False
+        return others
 
-    def _of(self, places: Sequence[int]) -> I64:
+    def _apart(self, tracks: Bools) -> I64:
+        """Those of some tracks that are beside no more dominant one of them."""
+        free, found = tracks.tolist(), []
+        for place in np.flatnonzero(tracks).tolist():
+            if free[place]:
+                found.append(place)
+                for other in self._beside[place]:
+                    free[other] = False
+        return np.array(found, np.int64)
+
+    def _of(self, places: I64) -> I64:
         """Rows of some tracks."""
         rows = [self._rows[place] for place in places]
         return np.sort(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
-def _seen_together(frame: I64, track: I64, n_tracks: int) -> list[int]:
-    """For each track the set of those that are in a frame of it, itself too."""
-    beside = [1 << place for place in range(n_tracks)]
+def _seen_together(frame: I64, track: I64, n_tracks: int) -> list[list[int]]:
+    """For each track the others that are in a frame of it."""
+    beside: list[set[int]] = [set() for _ in range(n_tracks)]
     order = np.argsort(frame, kind="stable")
     frame, track = frame[order], track[order]
     for step in range(1, len(frame)):
@@ -295,15 +297,6 @@ def _seen_together(frame: I64, track: I64, n_tracks: int) -> list[int]:
             break
         pairs = np.unique(np.stack([track[step:][same], track[:-step][same]], axis=1), axis=0)
         for one, other in pairs.tolist():
-            beside[one] |= 1 << other
-            beside[other] |= 1 << one
-    return beside
-
-
-def _lowest(places: int) -> int:
-    """The first of a set that is not empty."""
-    return (places & -places).bit_length() - 1
-
-
-def _bits(places: Sequence[int]) -> int:
-    return sum(1 << place for place in places)
+            beside[one].add(other)
+            beside[other].add(one)
+    return [sorted(others) for others in beside]

@@ -25,6 +25,7 @@ OPENERS = {
         CHILD: "the process itself",
     },
     "AudioReader": {
+        "pipeline/features/guarded/sound.py": "in copy_sound, which is called in the process only",
         "stages/features/audio/reader.py": "it is defined there",
         "stages/features/audio/extractor.py": "the default for Python code, as above",
         CHILD: "the process itself",

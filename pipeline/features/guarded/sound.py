@@ -1,4 +1,7 @@
-"""The sound of a source under a video that was drawn from it, copied packet by packet.
+"""The sound of a source under a video that was drawn from it.
+
+It is copied packet by packet. Where the file cannot hold its codec, or the source is of segments,
+whose clock may start again, it is made anew as one channel, as :class:`AudioReader` places it.
 
 Called in the guarded process, through :func:`facer.pipeline.features.guarded.guard.ask`.
 """
@@ -7,22 +10,27 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
 from facer.pipeline.features.guarded.headers import clock_start
-from facer.stages.features.decode.container import open_container
+from facer.stages.features.audio.reader import AudioReader
+from facer.stages.features.decode.container import SEGMENTS, codec_of, open_container
 from facer.storage.errors import FacerError
 
 _CODECS: Mapping[str, frozenset[str]] = {
     ".mp4": frozenset({"aac", "mp3", "opus", "flac", "alac", "ac3", "eac3"}),
     ".webm": frozenset({"opus", "vorbis"}),
 }
+_MADE_ANEW = {".mp4": "aac", ".webm": "libopus"}
+_RATE_HZ = 48_000
 _WRITTEN: Any = {"movflags": "+faststart", "movie_timescale": "90000"}  # of .mp4, as the pictures
 _PACKETS = 1000  # between two signs of life: less than a second
 
@@ -39,34 +47,42 @@ def copy_sound(
             stream = sounding.streams.best("audio")
             if not isinstance(stream, AudioStream):
                 return ""
-            codec, suffix = stream.codec_context.codec.canonical_name, Path(target).suffix.lower()
-            if codec not in _CODECS[suffix]:
-                return f"its sound ({codec}) cannot be copied into {suffix}"
             with av.open(video) as silent:
-                start_s += clock_start(sounding)
-                _copy(silent, sounding, stream, target, start_s, alive)
+                _copy(silent, sounding, stream, source, target, start_s, alive)
     except (FacerError, OSError, ValueError, av.FFmpegError) as error:
         return f"its sound cannot be copied ({error})"
     return ""
 
 
 def _copy(
-    silent: InputContainer, sounding: InputContainer, sound: AudioStream, target: str,
-    start_s: float, alive: Callable[[], None],
+    silent: InputContainer, sounding: InputContainer, sound: AudioStream, source: Path,
+    target: str, start_s: float, alive: Callable[[], None],
 ) -> None:  # fmt: skip
     """Write pictures and sound, in the order of their times."""
-    pictures = silent.streams.video[0]
-    form = Path(target).suffix.lower().removeprefix(".")
-    options = _WRITTEN if form == "mp4" else {}
-    with av.open(target, "w", format=form, options=options) as out:
-        shown, heard = (out.add_stream_from_template(one) for one in (pictures, sound))
-        video, audio = silent.demux(pictures), sounding.demux(sound)
-        packets = heapq.merge(_timed(video), _shifted(audio, start_s), key=_time_s)
+    pictures, suffix = silent.streams.video[0], Path(target).suffix.lower()
+    as_it_is = codec_of(sound) in _CODECS[suffix] and sounding.format.name not in SEGMENTS
+    options = _WRITTEN if suffix == ".mp4" else {}
+    with av.open(target, "w", format=suffix.removeprefix("."), options=options) as out:
+        shown = out.add_stream_from_template(pictures)
+        if as_it_is:
+            heard = out.add_stream_from_template(sound)
+            audio = _shifted(sounding.demux(sound), start_s + clock_start(sounding))
+        else:
+            made = out.add_stream(_MADE_ANEW[suffix], rate=_RATE_HZ, layout="mono")
+            heard = cast(AudioStream, made)
+            audio = _made_anew(source, heard, start_s)
+        video = _timed(silent.demux(pictures))
+        packets = heapq.merge(_of(shown, video), _of(heard, audio), key=_time_s)
         for number, packet in enumerate(packets):
             if number % _PACKETS == 0:
                 alive()
-            packet.stream = shown if packet.stream.type == "video" else heard
             out.mux(packet)
+
+
+def _of(stream: Any, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    for packet in packets:
+        packet.stream = stream
+        yield packet
 
 
 def _timed(packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
@@ -82,6 +98,26 @@ def _shifted(packets: Iterator[Packet[Any]], start_s: float) -> Iterator[Packet[
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
         if packet.pts >= 0:
             yield packet
+
+
+def _made_anew(source: Path, heard: AudioStream, start_s: float) -> Iterator[Packet[Any]]:
+    """Packets of a file's sound from ``start_s`` on, which is their 0; silence in its holes."""
+    skipped = round(start_s * _RATE_HZ)
+    with AudioReader(source, _RATE_HZ) as sound:
+        end: int | None = None  # of what was encoded
+        for block in sound:
+            start, samples = block.start - skipped, block.samples
+            start, samples = max(start, 0), samples[max(-start, 0) :]
+            if not len(samples):
+                continue
+            if end is not None:
+                start, samples = end, np.pad(samples, (start - end, 0))
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base = _RATE_HZ, Fraction(1, _RATE_HZ)
+            frame.pts, end = start, start + len(samples)
+            yield from heard.encode(frame)
+        if end is not None:
+            yield from heard.encode(None)
 
 
 def _time_s(packet: Packet[Any]) -> float:

@@ -145,9 +145,8 @@ class AudioReader:
                     base = float(packet.time_base)
                     end = (packet.pts + (packet.duration or 0)) * base
                     self._reached_s = max(self._reached_s, end - self._zero_s)
-                    if packet.stream is self._shown:
-                        dts = packet.pts if packet.dts is None else packet.dts
-                        self._pictures.add(dts * base, packet.pts * base)
+                    if packet.stream is self._shown and packet.dts is not None:
+                        self._pictures.add(packet.dts * base, packet.pts * base)
                 frames: list[av.AudioFrame | None] = []
                 if packet.stream is stream:
                     frames += self._decode(stream, packet)

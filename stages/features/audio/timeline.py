@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 
 from facer.storage.schema import F32
 
@@ -47,31 +46,29 @@ class Pictures:
     """Where the pictures' clock starts again, by the times of their packets as the file has them.
 
     ``step_s`` is a frame's duration. As :class:`~facer.stages.features.decode.clock.Clock` does,
-    it goes on a frame after the last one.
+    it goes on a frame after the last one. ``joins`` as for :class:`Timeline`: elsewhere only a
+    step back of more than a second is a start, as libav makes up the order of some files' packets.
     """
 
     def __init__(self, step_s: float, joins: bool) -> None:
         self.n_starts = 0
+        self.shift_s = 0.0  # what makes their times rise, since the clock started last
         self._step_s, self._joins = step_s, joins
         self._dts_s: float | None = None  # of the packet before
-        self._first_s, self._end_s = inf, -inf  # of what is shown since the clock started
-        self._before_s = 0.0  # the end of what was shown before that
-
-    @property
-    def shift_s(self) -> float:
-        """What makes their times rise, since the clock started last."""
-        return self._before_s - self._first_s if self.n_starts else 0.0
+        self._delay_s = 0.0  # from a packet's place in the file to its place on the screen
 
     def add(self, dts_s: float, pts_s: float) -> None:
-        """Take the times of the next packet."""
+        """Take the times of the next packet: for the decoder, which rises, and for the screen."""
         last_s, self._dts_s = self._dts_s, dts_s
         ahead_s = 0.0 if last_s is None else dts_s - last_s
-        if ahead_s < 0 or (self._joins and ahead_s > _GAP_S):
-            self._before_s = self._end_s + self.shift_s
-            self._first_s, self._end_s = inf, -inf
+        back = ahead_s < (0 if self._joins else -_OVERLAP_S)
+        if last_s is not None and (back or (self._joins and ahead_s > _GAP_S)):
+            # the last packet's own time for the screen is at times the next clock's
+            self.shift_s += last_s + self._delay_s + self._step_s - pts_s
             self.n_starts += 1
-        self._first_s = min(self._first_s, pts_s)
-        self._end_s = max(self._end_s, pts_s + self._step_s)
+            last_s = None
+        if last_s is None:
+            self._delay_s = pts_s - dts_s
 
 
 class Timeline:

@@ -143,7 +143,14 @@ def start_of(container: InputContainer, stream: VideoStream | AudioStream) -> Fr
 
 def own_duration(container: InputContainer, stream: VideoStream | AudioStream) -> int | None:
     """How long a stream is, in its time base; None where the file says no more than for all."""
-    return None if container.format.name in _WHOLE_DURATION else stream.duration
+    duration, entries = stream.duration, stream.index_entries
+    if container.format.name in _WHOLE_DURATION:
+        return None
+    if "mp4" in container.format.name and duration and stream.frames and len(entries):
+        # where an edit list begins late and trims, libav counts what is before the start too
+        end = entries[-1].timestamp + duration // len(entries)
+        return min(duration, end - (stream.start_time or 0))
+    return duration
 
 
 def frame_rate(stream: VideoStream) -> float:

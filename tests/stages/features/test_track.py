@@ -140,6 +140,15 @@ def test_a_film_of_a_thousand_cuts_is_chosen_from_in_seconds():
     assert [rows.tolist() for rows in found] == [list(range(i, len(frame), 3)) for i in range(3)]
 
 
+def test_a_face_of_ten_thousand_cuts_is_chosen_in_seconds():
+    frame = np.arange(50_000)
+    boxes = np.tile(np.array([0, 0, 90, 90], np.float32), (len(frame), 1))
+    started = process_time()
+    (rows,) = choose_sequences(frame, frame // 5, boxes, np.ones(len(frame), np.float32), "track")
+    assert process_time() - started < 15
+    assert rows.tolist() == frame.tolist()
+
+
 def test_a_jump_of_the_same_person_is_counted_as_a_switch():
     clip = [faces((50, 50))] * 6 + [faces((300, 200))] * 4 + [faces((600, 50))] * 3
     assert sequences(clip, "all") == [(list(range(13)), 2)]

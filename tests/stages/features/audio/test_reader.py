@@ -11,6 +11,7 @@ from av.stream import Disposition
 
 from facer.stages.features.audio import reader
 from facer.stages.features.audio.reader import AudioReader
+from facer.stages.features.audio.timeline import Pictures
 from facer.stages.features.decode.frames import VideoReader
 from facer.storage.errors import FacerError
 from tests import sounds
@@ -193,6 +194,41 @@ def test_sound_of_joined_files_stays_with_their_pictures(tmp_path, name, sound_s
     for first_s, wave_ in zip(shown[::50], waves, strict=True):
         near = round((first_s + 0.1) * RATE)
         assert abs(sounds.delay(line, at_rate(wave_[0], 44100), near)) <= 0.002 * RATE
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.mp4"])
+def test_the_order_in_which_pictures_are_coded_is_no_clock_that_starts_again(tmp_path, name):
+    """With pictures that refer to later ones, the first packets of an MKV have no order."""
+    wave_ = sounds.noise(1.0, 44100)
+    path = sounds.write(tmp_path / name, [(0, wave_)], 44100, "aac", n_pictures=50, video="libx264")
+    with VideoReader(path) as video:
+        first_s = next(iter(video)).timestamp_s
+    line, _ = sounds.joined(read(path)[0])
+    delay = sounds.delay(line, at_rate(wave_[0], 44100), round(first_s * RATE))
+    assert abs(delay) <= 0.002 * RATE
+
+
+def test_where_the_pictures_go_on_when_their_clock_starts_again():
+    pictures = Pictures(0.04, joins=True)
+    for dts_s, pts_s in [(0, 0.08), (0.04, 0.16), (0.08, 50.0)]:  # a last one with the next time
+        pictures.add(dts_s, pts_s)
+    assert (pictures.n_starts, pictures.shift_s) == (0, 0)
+    pictures.add(50, 50.04)
+    assert pictures.n_starts == 1
+    assert pictures.shift_s == pytest.approx(0.08 + 0.08 + 0.04 - 50.04)
+
+
+def test_a_start_that_is_late_and_trimmed_is_no_missing_tail(tmp_path):
+    """The edit list: two seconds of nothing, then the sound but for its first two."""
+    path = sounds.write(tmp_path / "a.m4a", [(2, sounds.noise(4.0))], picture_s=None, codec="alac")
+    content = path.read_bytes()
+    written = struct.pack(">IiIIi", 2000, -1, 1 << 16, 4000, 0)
+    assert content.count(written) == 1
+    edits = struct.pack(">IiIIi", 2000, -1, 1 << 16, 2000, 2 * RATE)
+    path.write_bytes(content.replace(written, edits))
+    blocks, problem = read(path)
+    assert blocks[-1].stop == pytest.approx(2 * RATE, abs=4096)
+    assert problem == ""
 
 
 def test_a_rate_that_changes_on_the_way(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 from fractions import Fraction
 from typing import Any
 
@@ -212,6 +213,28 @@ def test_a_missing_tail_is_said(encode, read, name):
     frames, problem = read(path)
     assert 0 < len(frames) < 80
     assert f"decoding ended after {len(frames)} of the 100 frames in the header" in problem
+
+
+@pytest.mark.parametrize("trimmed_s", [1, 2])
+def test_a_start_that_is_late_and_trimmed_is_no_missing_tail(tmp_path, read, trimmed_s):
+    """The edit list: two seconds of nothing, then the pictures but for their first seconds."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25, options={"g": "50", "bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(100):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8))
+            frame.pts, frame.time_base = 50 + index, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+    content = path.read_bytes()
+    (ticks,) = struct.unpack_from(">I", content, content.index(b"mdhd") + 16)
+    written = struct.pack(">IiIIi", 2000, -1, 1 << 16, 4000, 0)
+    assert content.count(written) == 1
+    edits = struct.pack(">IiIIi", 2000, -1, 1 << 16, 4000 - 1000 * trimmed_s, trimmed_s * ticks)
+    path.write_bytes(content.replace(written, edits))
+    frames, problem = read(path)
+    assert (len(frames), problem) == (100 - 25 * trimmed_s, "")
 
 
 @pytest.mark.parametrize(("name", "codecs"), [
