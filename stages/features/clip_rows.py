@@ -107,8 +107,11 @@ class ClipBuilder:
             people = track.join_people(
                 faces["frame"], people, faces["embedding"], self._same_person
             )
-        times = self._frames.array()["timestamp_s"][faces["frame"]]
-        pointed, missed = track.pointed_tracks(points, times, people, faces["bbox_px"])
+        times = self._frames.array()["timestamp_s"]
+        step_s = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        pointed, missed = track.pointed_tracks(
+            points, times[faces["frame"]], people, faces["bbox_px"], step_s
+        )
         chosen = track.choose_sequences(
             faces["frame"], people, faces["bbox_px"], faces["det_score"], self._policy,
             stand_ins=self._same_person is None, pointed=pointed,

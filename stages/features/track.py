@@ -107,21 +107,22 @@ class Tracker:
 
 
 def pointed_tracks(
-    points: Sequence[FacePoint], time_s: F64, track: I64, bbox_px: F32
+    points: Sequence[FacePoint], time_s: F64, track: I64, bbox_px: F32, step_s: float = 0.0
 ) -> tuple[list[int], list[FacePoint]]:
     """Tracks of the faces that a person pointed at, and the points that are on none.
 
     Given all measured faces (n,): when they were seen, their tracks and boxes. A face is pointed at
     when its box, a tenth larger on each side, holds the point within a fifth of a second of its
-    time; of several it is the nearest in time, then the one whose middle is nearest.
+    time, or ``step_s``, the time between two frames, where that is more; of several it is the
+    nearest in time, then the one whose middle is nearest.
     """
     found: list[int] = []
     missed: list[FacePoint] = []
-    sides = bbox_px[:, 2:] - bbox_px[:, :2]
+    sides, within_s = bbox_px[:, 2:] - bbox_px[:, :2], max(POINT_TIME_S, step_s)
     for point in points:
         place, away_s = np.array(point[1:]), np.abs(time_s - point.time_s)
         low, high = bbox_px[:, :2] - _POINT_MARGIN * sides, bbox_px[:, 2:] + _POINT_MARGIN * sides
-        inside = ((place >= low) & (place <= high)).all(axis=1) & (away_s <= POINT_TIME_S)
+        inside = ((place >= low) & (place <= high)).all(axis=1) & (away_s <= within_s)
         rows = np.flatnonzero(inside)
         if len(rows) == 0:
             missed.append(point)

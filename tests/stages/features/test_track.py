@@ -251,6 +251,15 @@ def test_without_stand_ins_nobody_else_is_the_clips_face():
         assert rows.tolist() == expected
 
 
+def test_a_point_between_two_frames_that_are_far_apart_is_on_the_face_of_the_nearest():
+    frame, ids, boxes, _ = linked([faces((50, 50), (200, 50))] * 4)
+    point = FacePoint(1.6, 200, 50)  # frames are a second apart, as with --stride
+    assert pointed_tracks([point], frame / 1.0, ids, boxes) == ([], [point])
+    assert pointed_tracks([point], frame / 1.0, ids, boxes, step_s=1.0) == ([int(ids[1])], [])
+    late = point._replace(time_s=4.1)
+    assert pointed_tracks([late], frame / 1.0, ids, boxes, step_s=1.0) == ([], [late])
+
+
 def pointed(frames, *points):
     """Link frames of 25 Hz and choose with points: (frames, x of the middles) and misses."""
     frame, track, boxes, scores = linked(frames)
