@@ -33,7 +33,7 @@ Names = Mapping[str, str]  # facer's name of a column: the file's
 _MOST_LEFT_OUT = 1_000_000  # frames that a file may leave out: nine hours at 30 Hz
 CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 245.0  # of frames; times in a wrong unit are beyond
-_MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
+MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 
 @dataclass(frozen=True)
@@ -232,10 +232,16 @@ def seconds(times: F64) -> F64:
     """Return times (T,) in seconds: those that advance by 2 or more are milliseconds, and one
     alone, which does not tell its unit, is NaN unless it is 0.
     """
-    steps = np.abs(np.diff(times[~np.isnan(times)]))
-    if not len(steps):
+    step = step_of(times)
+    if np.isnan(step):
         return np.where(times == 0, times, np.nan)
-    return times / 1000 if np.median(steps) >= _MS_STEP else times
+    return times / 1000 if step >= MS_STEP else times
+
+
+def step_of(times: F64) -> float:
+    """By how much times (T,) advance, in the middle; NaN for fewer than two."""
+    steps = np.abs(np.diff(times[~np.isnan(times)]))
+    return float(np.median(steps)) if len(steps) else np.nan
 
 
 def at_frames(frames: int, known: I64, times_s: F64) -> F64:

@@ -18,6 +18,7 @@ _TIMES = ("timestamp", "time", "frametime", "start")
 _META = (
     *_TIMES, *imported.CLIP_COLUMNS, "end", "segment_id", "id", "name", "frame", "frame_index",
 )  # fmt: skip
+_ROWS_MS = 10.0  # steps of fewer milliseconds are rare, and as many seconds are not
 _UNIT = re.compile(r"(?:[_ ]|[_ ]?[(\[])(?:(ms|msec|milliseconds)|s|sec|secs|seconds)[)\]]?")
 
 
@@ -62,10 +63,13 @@ def _bare(name: str) -> tuple[str, float | None]:
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = imported.features_of(table, names)
     bare = [_bare(name) for name in table.header]
+    note = ""
     column = next((place for place, (name, _) in enumerate(bare) if name in _TIMES), None)
     if column is None:
         timestamp_s = np.full(len(features), np.nan)
     else:
         times, in_a_second = table.numbers([column])[:, 0], bare[column][1]
         timestamp_s = times / in_a_second if in_a_second else imported.seconds(times)
-    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})
+        if not in_a_second and imported.MS_STEP <= imported.step_of(times) < _ROWS_MS:
+            note = "its times are taken for milliseconds: name them time_s if they are seconds"
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {}, note)

@@ -690,6 +690,15 @@ def test_rows_that_are_not_those_of_one_clip_are_refused(
     assert message in refused(kind, tmp_path)
 
 
+def test_steps_that_may_be_seconds_are_told(tmp_path: Path) -> None:
+    """Seen: segments of 5 s became rows 5 ms apart without a word."""
+    for name, step in (("timestamp", 5), ("timestamp", 500), ("timestamp", 0.04), ("time_ms", 5)):
+        rows = "".join(f"{step * i},1\n" for i in range(4))
+        (tmp_path / "v.csv").write_text(f"{name},f1\n{rows}")
+        reason = imported("muse", tmp_path)[1]["v"][0].reason
+        assert ("taken for milliseconds" in reason) == ((name, step) == ("timestamp", 5))
+
+
 def test_a_row_s_own_number_and_who_speaks_name_no_clips(tmp_path: Path) -> None:
     rows = ["1,0,1,7", "2,250,0,7", "3,500,1,7"]
     (tmp_path / "v.csv").write_text("\n".join(["id,timestamp,speaker,f1", *rows]))
