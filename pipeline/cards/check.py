@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,16 +16,16 @@ from facer.stages.features.faces import Faces
 from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.cards.network import CardRec
 from facer.stages.features.rec.recognisers import Recogniser
+from facer.stages.features.rec.trial import range_of
 from facer.stages.synthesis.photographs import FACES, load_portrait
 from facer.stages.synthesis.warp import ExpressionWarp
 from facer.storage.errors import FacerError, OptionError, named
-from facer.storage.schema import EXPRESSIONS, F32, U8, VALENCE_AROUSAL
+from facer.storage.schema import EXPRESSIONS, F32, U8
 
 _SMILE = {"smile": 1.0, "jaw": 0.3}
 _RISES = ("happiness", "au12", "valence")  # with a smile
 _CONSTANT = 1e-5  # spread over all pictures, below which a column says nothing
 _SUM = 1e-3  # by which probabilities of classes may exceed 1 together
-_PROBABILITY = re.compile(r"au\d\d(_left|_right)?")
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _pictures() -> tuple[tuple[str, bool, U8, Faces], ...]:
 def _implausible(columns: Mapping[str, ColumnCheck]) -> list[str]:
     problems = []
     for name, found in columns.items():
-        low, high = _range(name)
+        low, high = range_of(name)
         if not (np.isfinite(found.lowest) and np.isfinite(found.highest)):
             problems.append(f"{name}: gives numbers that are not finite")
         elif found.lowest < low or found.highest > high:
@@ -155,15 +154,6 @@ def _implausible(columns: Mapping[str, ColumnCheck]) -> list[str]:
             "crop, colour or normalisation than the network was trained with"
         )
     return problems
-
-
-def _range(name: str) -> tuple[float, float]:
-    """Lowest and highest value that a column of that name may have."""
-    if name in VALENCE_AROUSAL:
-        return -1.0, 1.0
-    if name in (*EXPRESSIONS, "contempt") or _PROBABILITY.fullmatch(name):
-        return 0.0, 1.0
-    return -np.inf, np.inf
 
 
 def _identities(people: list[str], embeddings: F32, same_person: float) -> list[str]:

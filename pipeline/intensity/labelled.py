@@ -154,8 +154,8 @@ def load_labelled(
     """
     table = join_labels(labels, store)
     clips = table.clips(table.usable)
-    if not clips:
-        matched = [clip for _, clip in table.match.pairs]
+    matched = [clip for _, clip in table.match.pairs]
+    if not clips or (isinstance(store, JoinedStore) and 0 in store.counts(matched).values()):
         raise FacerError(
             f"{store.path}: none of the {len(matched)} labelled clips has "
             f"{_lacking(store, matched)}; facer status says why"

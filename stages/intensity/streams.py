@@ -20,6 +20,7 @@ from facer.storage.schema import F32, F64, I64, Bools
 
 _EPS_S = 1e-6  # times that differ by less are one: a tie goes to the earlier row or frame
 _REACH = 1.5  # of a stream's own steps, for which its first and last row stand beyond its ends
+_LONGEST, _SHORTEST = 20, 0.003  # of a stream, in shares of the first one's time: else other units
 _MOST_FRAMES = 5_000_000  # of a clip on the grid of --rate
 
 
@@ -107,11 +108,13 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
 
     Gaps by ``config.missing``: held in their own stream;
     zeros in its columns; or (drop) frames left out of which no stream has a measured row, the gaps
-    of others held. ``config.min_quality`` is of the first stream. A clip that lacks a stream is in
-    ``empty``, or has zeros in its columns (``how.lacking``); one that lacks all is in ``empty``. A
-    stream without columns gives its times alone. Raises FacerError for times that are not in
-    order.
+    of others held. ``config.min_quality`` is of the first stream. A clip that lacks a stream, at
+    the times of its frames at least, is in ``empty``, or has zeros in its columns
+    (``how.lacking``); one that lacks all is in ``empty``. A stream without columns gives its times
+    alone. Raises FacerError for times that are not in order, or not in one unit.
     """
+    for stream in streams[1:]:
+        _refuse_other_units(streams[0], stream)
     first = streams[0].ragged
     used = [stream for stream in streams if stream.ragged.features.shape[1]]
     no_quality = replace(config, min_quality=None)
@@ -128,12 +131,12 @@ def join(streams: Sequence[Stream], config: SequenceConfig, how: StreamsConfig) 
         for i, at_s in enumerate(clips):
             rows = slice(*offsets[i : i + 2])
             own = slice(*stream.ragged.offsets[i : i + 2])
-            lacks[i, place] = not valid[own].any()
-            if not lacks[i, place]:
-                times_s = _in_order(stream, i)
+            lacks[i, place] = True
+            if valid[own].any() and (near := reached(times_s := _in_order(stream, i), at_s)).any():
+                lacks[i, place] = False
                 values = stream.ragged.features[source[own]]
                 features[rows, columns[place]] = align(values, times_s, at_s, how.align)
-                there[rows, place] = valid[own][nearest(times_s, at_s)] & reached(times_s, at_s)
+                there[rows, place] = valid[own][nearest(times_s, at_s)] & near
     gaps = ~there if config.missing == "zero" else np.repeat(lacks, np.diff(offsets), axis=0)
     for place, its in enumerate(columns):
         features[gaps[:, place], its] = 0
@@ -175,9 +178,35 @@ def _times(stream: Stream, clip: int, rate_hz: float | None) -> F64:
     return times_s if rate_hz is None else grid(times_s, rate_hz, stream.ragged.clip_ids[clip])
 
 
+def _refuse_other_units(first: Stream, other: Stream) -> None:
+    """FacerError where a stream is in most clips far longer or shorter than the first one."""
+    own, its = _spans(first.ragged), _spans(other.ragged)
+    known = (own > 0) & (its > 0)
+    share = float(np.median(its[known] / own[known])) if known.any() else 1.0
+    if not _SHORTEST <= share <= _LONGEST:
+        raise FacerError(
+            f"found times in {other.name} that span {share:.3g} times those of {first.name} in "
+            "most clips, expected seconds in both; make the store in another unit again"
+        )
+
+
+def _spans(ragged: Ragged) -> F64:
+    """From the first row of each clip to its last in seconds, 0 where there are none, (C,)."""
+    starts, stops = ragged.offsets[:-1], ragged.offsets[1:]
+    some = stops > starts
+    spans = np.zeros(len(starts))
+    spans[some] = ragged.timestamp_s[stops[some] - 1] - ragged.timestamp_s[starts[some]]
+    return spans
+
+
 def _in_order(stream: Stream, clip: int) -> F64:
     ragged = stream.ragged
     times_s = ragged.timestamp_s[ragged.offsets[clip] : ragged.offsets[clip + 1]]
+    if len(times_s) and np.isnan(times_s).all():
+        raise FacerError(
+            f"clip {ragged.clip_ids[clip]!r}: found no times in {stream.name}, as of an import "
+            "without its frame rate, expected some to join stores by; import it again with a rate"
+        )
     if not (np.isfinite(times_s).all() and (np.diff(times_s) >= 0).all()):
         raise FacerError(
             f"clip {ragged.clip_ids[clip]!r}: found times in {stream.name} that are not in order, "

@@ -118,11 +118,17 @@ class Evaluation:
             )
         if self.calibrate == self.split == "val":
             found.append("the calibration was fitted on val: CCC and MSE of val flatter the run")
+        return (*found, *self.not_as_trained, *self.notes)
+
+    @property
+    def not_as_trained(self) -> tuple[str, ...]:
+        """What the run lacks of its training, and what has changed since."""
+        found = []
         if self.n_seeds < self.n_seeds_wanted:
             found.append(f"{self.n_seeds} of {self.n_seeds_wanted} seeds have finished")
         if self.features_changed:
             found.append("the store's features are not those that the run was trained on")
-        return (*found, *self.notes)
+        return tuple(found)
 
     @property
     def not_defined(self) -> tuple[str, ...]:

@@ -69,10 +69,15 @@ def fuse(config: FuseConfig) -> FusionResult:
         weights = _weights_of_val(config, count)
     fused = np.einsum("re,rsne->sne", weights, stacked).astype(np.float32)
     first = found[0]
-    scores = rescored(first, dict(enumerate(fused)))
-    if config.weights == "val" and scores.split == "val":
-        note = "the weights were fitted on val: scores of val flatter the fusion"
-        scores = replace(scores, notes=(*scores.notes, note))
+    states = zip(*(one.status for one in found), strict=True)
+    status = tuple(next((s for s in of_clip if s != "ok"), "ok") for of_clip in states)
+    scores = replace(
+        rescored(first, dict(enumerate(fused))),
+        status=status,
+        n_filled=len(status) - status.count("ok"),
+        calibrate="val" if "val" in {one.calibrate for one in found} else first.calibrate,
+        notes=_notes(config, found),
+    )
     members = tuple(
         rescored(one, dict(enumerate(values))) for one, values in zip(found, stacked, strict=True)
     )
@@ -89,6 +94,36 @@ def fuse(config: FuseConfig) -> FusionResult:
 
 def _scored(run: Path, split: Split | None, config: FuseConfig) -> Evaluation:
     return evaluate(EvaluateConfig(run, split, labels=config.labels, reading=config.reading))
+
+
+def _notes(config: FuseConfig, found: Sequence[Evaluation]) -> tuple[str, ...]:
+    """What to know of a fusion: of its runs, their labels, and the scales that meet in it."""
+    notes = [
+        f"{run}: {text}"
+        for run, one in zip(config.runs, found, strict=True)
+        for text in one.not_as_trained
+    ]
+    notes += dict.fromkeys(note for one in found for note in one.notes)
+    if config.weights == "equal" and (scales := _scales(config, found)):
+        wider = "the widest outweighs the others, unless the weights are fitted on val"
+        notes.append(f"the runs predict on other scales ({scales}): {wider}")
+    if config.weights == "val" and found[0].split == "val":
+        notes.append("the weights were fitted on val: scores of val flatter the fusion")
+    return tuple(notes)
+
+
+def _scales(config: FuseConfig, found: Sequence[Evaluation]) -> str:
+    """In what the scales of the runs' predictions differ; "" where they are one."""
+    calibrations = sorted({one.calibrate for one in found})
+    if "none" in calibrations and len(calibrations) > 1:
+        return f"calibrated on {' and '.join(calibrations)}"
+    means = [read_run(run).train_mean for run in config.runs]  # of the labels, None for folds
+    for e, name in enumerate(found[0].names):
+        known = found[0].targets[:, e][np.isfinite(found[0].targets[:, e])]
+        own = [mean[e] for mean in means if mean is not None]
+        if len(known) and own and max(own) - min(own) > np.ptp(known):
+            return f"trained on labels of {name} with means {min(own):.3g} and {max(own):.3g}"
+    return ""
 
 
 def _stacked(runs: Sequence[Path], found: Sequence[Evaluation], count: int) -> F32:

@@ -50,6 +50,7 @@ _RATES_HZ = (1000, 1_000_000)  # that are taken for real
 _LOUDEST = 100.0  # of samples that are floats; 1 is full scale
 _BARE = frozenset({"aac", "ac3", "amr", "dts", "eac3", "loas", "mp3"})
 """Files of packets alone: their samples are counted, as the demuxer only guesses their times."""
+_CANCELLED = 0.01  # of a channel's spread, below which the mean of the channels lost it
 _QUIET_PACKETS = 500  # between two signs of life
 _MISSING_S, _MISSING_SHARE = 1.0, 0.1  # from which on the end is called broken
 
@@ -68,6 +69,7 @@ class AudioReader:
         self.path, self._rate_hz = path, rate_hz
         self._ended = self._error = ""
         self._n_damaged = self._n_refused = self._n_odd = 0
+        self._spread_of_mean = self._spread_of_one = 0.0  # the widest of a piece, full scale 2
         self._reached_s = 0.0  # the latest time of any stream that is read
         self._end = self._holes = 0  # of what was given, and samples that are missing in it
         self._container = open_container(path, sound=True)
@@ -179,8 +181,10 @@ class AudioReader:
             return None
         self.n_decoded += frame.samples
         self._n_damaged += frame.is_corrupt
-        samples, odd = _one_channel(frame)
+        samples, odd, spread = _one_channel(frame)
         self._n_odd += odd
+        self._spread_of_one = max(self._spread_of_one, spread)
+        self._spread_of_mean = max(self._spread_of_mean, float(np.ptp(samples)))
         counted = self._format in _BARE and self.n_decoded > frame.samples
         base = float(frame.time_base or self._base)
         return Piece(samples, rate, None if pts is None or counted else pts * base - self._zero_s)
@@ -212,6 +216,10 @@ class AudioReader:
         notes = (notes if n > 1 else []) + self._timeline.notes()
         if not self.n_decoded:
             notes.append("no sound: its sound stream holds no samples")
+        elif not self._spread_of_one and not self._spread_of_mean:
+            notes.append("all of its sound is digital silence")
+        elif self._spread_of_mean < _CANCELLED * self._spread_of_one:
+            notes.append("its channels cancel each other out in their mean, which is read")
         if self._n_damaged:
             notes.append(f"{self._n_damaged} pieces of its sound are damaged")
         if self._n_refused:
@@ -245,16 +253,24 @@ def _choose(container: InputContainer) -> tuple[AudioStream | None, int]:
     return next(iter(chosen or streams), None), len(streams)
 
 
-def _one_channel(frame: av.AudioFrame) -> tuple[F32, int]:
-    """The mean of a frame's channels (n,), full scale 1, and how many samples had to be limited."""
+def _one_channel(frame: av.AudioFrame) -> tuple[F32, int, float]:
+    """The mean of a frame's channels (n,), full scale 1, how many samples had to be limited, and
+    how far the lowest and highest sample of a single channel are apart.
+    """
     values: npt.NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(frame.samples, -1).T
     mono = values.mean(0, dtype=np.float64)
+    highest, lowest = values.max(1).astype(np.float64), values.min(1).astype(np.float64)
+    n_odd = 0
     if values.dtype.kind in "iu":
         full = 2.0 ** (8 * values.dtype.itemsize - 1)
         mono = mono / full - (values.dtype.kind == "u")
+        highest, lowest = highest / full, lowest / full
     elif not np.abs(mono).max() <= _LOUDEST:
         n_odd = int((~(np.abs(mono) <= _LOUDEST)).sum())
-        return np.clip(np.nan_to_num(mono, nan=0.0), -_LOUDEST, _LOUDEST).astype(np.float32), n_odd
-    return mono.astype(np.float32), 0
+        mono, highest, lowest = (
+            np.clip(np.nan_to_num(one, nan=0.0), -_LOUDEST, _LOUDEST)
+            for one in (mono, highest, lowest)
+        )
+    return mono.astype(np.float32), n_odd, float((highest - lowest).max())

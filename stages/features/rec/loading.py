@@ -16,7 +16,7 @@ from facer.stages.features.rec.cards.card import read_card
 from facer.stages.features.rec.crops import ARCFACE
 from facer.stages.features.rec.onnx_rec import open_onnx, open_weights
 from facer.stages.features.rec.recognisers import Recogniser, Recognisers
-from facer.stages.features.rec.trial import try_out
+from facer.stages.features.rec.trial import try_card, try_out
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError
 from facer.storage.schema import FEATURE_NAMES
@@ -87,4 +87,7 @@ def load_all(
     cards = [read_card(path) for path in paths if path.suffix == ".toml"]
     own = embedding and not any(output.embedding for card in cards for output in card.output)
     members = [load(name, device, own, bf16=bf16, threads=threads) for name in names]
+    for path, member in zip(paths, members, strict=True):
+        if path.suffix == ".toml":
+            try_card(member)
     return Recognisers(members, prefer)

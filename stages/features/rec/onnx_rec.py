@@ -68,6 +68,7 @@ class OnnxRec:
                 f"REC weights {path}: found {len(inputs)} inputs ({names_of(inputs)}), expected one"
             )
         self.embedding_width = int(outputs[EMBEDDING].shape[1]) if embedding else 0
+        self._widths = {**HEADS, EMBEDDING: self.embedding_width}
         self._session, self._input = session, inputs[0].name
         self._at_once = at_once
 
@@ -78,6 +79,9 @@ class OnnxRec:
         for start in range(0, len(crops), self._at_once):
             images = _PIXELS[crops[start : start + self._at_once].transpose(0, 3, 1, 2)]
             parts = self._session.run(self._wanted, {self._input: images})
+            for name, part in zip(self._wanted, parts, strict=True):
+                if part.shape != (expected := (len(images), self._widths[name])):
+                    raise FacerError(f"{name} {part.shape}, expected {expected}")
             np.concatenate(parts, axis=1, out=rows[start : start + self._at_once])
         return rows
 

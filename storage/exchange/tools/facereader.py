@@ -6,7 +6,7 @@ They have lines of their own above the table, and words where no face was measur
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
+from facer.storage.files.cells import is_absent
 from facer.storage.files.csv_table import CsvTable
 from facer.storage.files.headed import Header, find_header, table_below
 from facer.storage.layout.parts import Entry
@@ -54,8 +55,8 @@ def read_facereader(path: Path) -> Imported:
             "expressions"
         )
     first, header = next(iter(logs.values()))
-    names = _names(header.names)
-    letters = _has_letters(table_below(first, header), names)
+    names = imported.distinct(first, _names(header.names))
+    letters = _have_letters((table_below(*log) for log in logs.values()), names)
     scale = {"au_scale": "intensity 0 to 5"} if letters else {}
     clips = (_clip(clip_id, table_below(*log), names, letters) for clip_id, log in logs.items())
     made = imported.provenance("facereader", "one face a frame", **scale)
@@ -66,23 +67,28 @@ def _is_detailed(cells: Sequence[str]) -> bool:
     return cells[:1] == ("Video Time",) and bool(_names(cells))
 
 
-def _names(header: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     for name in header:
         unit = _UNIT.fullmatch(name)
         if unit is not None:
             side = f"_{unit[2].lower()}" if unit[2] else ""
-            found[f"au{int(unit[1]):02d}{side}"] = name
+            found.append((f"au{int(unit[1]):02d}{side}", name))
         elif name.lower() in WORDS:
-            found[WORDS[name.lower()]] = name
+            found.append((WORDS[name.lower()], name))
         elif _ORIENTATION.fullmatch(name):
-            found[name] = name
+            found.append((name, name))
     return found
 
 
-def _has_letters(table: CsvTable, names: Names) -> bool:
-    units = [table.where(name) for new, name in names.items() if new.startswith("au")]
-    return any(_LETTER.fullmatch(row[place]) for row in table.rows for place in units)
+def _have_letters(tables: Iterable[CsvTable], names: Names) -> bool:
+    """Whether the first unit that is measured in any of the logs is a letter."""
+    for table in tables:
+        units = [table.where(name) for new, name in names.items() if new.startswith("au")]
+        for text in (row[place] for row in table.rows for place in units):
+            if not _FAILED.fullmatch(text) and not is_absent(text):
+                return _LETTER.fullmatch(text) is not None
+    return False
 
 
 def _clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
@@ -106,13 +112,15 @@ def _clip(clip_id: str, table: CsvTable, names: Names, letters: bool) -> Entry:
 def _cell(table: CsvTable, row: int, place: int, letters: bool) -> float:
     text = table.rows[row][place]
     letter = _LETTER.fullmatch(text)
-    if letter is None:
-        return table.number(row, place)
-    if not letters:
+    number = np.nan if letter else table.number(row, place)
+    if (letters and not np.isnan(number)) or (letter and not letters):
+        kinds = ("the letter", "numbers") if letter else ("the number", "letters")
         raise FacerError(
-            f"{table.at(row)}: column {table.header[place]!r}: found the letter {text!r}, expected "
-            "numbers as in the first file; import both kinds into stores of their own"
+            f"{table.at(row)}: column {table.header[place]!r}: found {kinds[0]} {text!r}, expected "
+            f"{kinds[1]} as in the first file; import both kinds into stores of their own"
         )
+    if letter is None:
+        return number
     return float("ABCDE".find(letter[1].upper()) + 1) if len(letter[1]) == 1 else 0.0
 
 

@@ -56,7 +56,7 @@ def read_imotions(path: Path) -> Imported:
             "face, such as Anger, Smile or AU12 Evidence"
         )
     first = logs[0][2].names
-    names = _names(first)
+    names = imported.distinct(logs[0][1], _names(first))
     scale = {} if _named(first, ("eventsource",)) is None else {"scale": "percent / 100"}
     clips = (entry for log in logs for entry in _clips(*log, names))
     made = imported.provenance("imotions", "one face a frame", **scale)
@@ -67,14 +67,14 @@ def _is_export(cells: Sequence[str]) -> bool:
     return _named(cells, ("timestamp",)) is not None and bool(_names(cells))
 
 
-def _names(header: Sequence[str]) -> dict[str, str]:
-    """Features by facer's names; of external data every column but the time."""
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    """Features, facer's name and the file's; of external data every column but the time."""
     if _named(header, ("eventsource",)) is None:
         own = header[:1] == ("timestamp",)
-        return {name: name for name in header[1:] if name} if own else {}
+        return [(name, name) for name in header[1:] if name] if own else []
     known = {**_AFFDEX, **WORDS, **{name: name for name in _AFFDEX_OTHERS}}
-    evidence = {name: name for name in header if name.lower().endswith(" evidence")}
-    return {known[name.lower()]: name for name in header if name.lower() in known} | evidence
+    evidence = [(name, name) for name in header if name.lower().endswith(" evidence")]
+    return [(known[name.lower()], name) for name in header if name.lower() in known] + evidence
 
 
 def _clip_id(clip_id: str) -> str:

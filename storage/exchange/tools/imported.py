@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from facer.storage.errors import FacerError
+from facer.storage.files.cells import parse_number
 from facer.storage.files.csv_table import CsvTable, iterate_rows, looks_like_a_row, read_table
+from facer.storage.labels.words import key_of, names_people
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import (
     F32,
@@ -27,10 +30,10 @@ from facer.storage.schema import (
 from facer.storage.text.names import some
 
 Names = Mapping[str, str]  # facer's name of a column: the file's
-_MAX_FRAMES = 10_000_000
-_CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
+_MOST_LEFT_OUT = 1_000_000  # frames that a file may leave out: nine hours at 30 Hz
+CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 245.0  # of frames; times in a wrong unit are beyond
-_MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
+MS_STEP = 2.0  # timestamps that advance by as much are milliseconds, of 500 Hz at most
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,10 @@ def clip(
 
     A frame without any number is not valid. ``extras`` may give det_score (T,), bbox_px (T, 4),
     keypoints_px (T, 5, 2) and n_faces (T,); what is not given is NaN, and one face in valid frames.
+    FacerError for an infinite time.
     """
+    if np.isinf(timestamp_s).any():
+        raise FacerError(f"clip {clip_id!r}: times: found an infinite one, expected seconds")
     frames, rate_hz = len(timestamp_s), mean_rate_hz(timestamp_s)
     valid = valid & measured(features)
     back = int((np.diff(timestamp_s) <= 0).sum())
@@ -131,8 +137,10 @@ def first_header(files: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def refuse_row_as_header(files: Mapping[str, Path], header: Sequence[str]) -> None:
-    """Raise FacerError for a first line of numbers with a decimal point."""
-    if looks_like_a_row(header):
+    """Raise FacerError for a first line of numbers that have a decimal point or do not ascend."""
+    numbers = [parse_number(name) for name in header if name]
+    known = [number for number in numbers if number is not None]
+    if looks_like_a_row(header) or (len(known) == len(numbers) and known != sorted(known)):
         raise FacerError(
             f"{next(iter(files.values()))}: found {', '.join(header[:5])} in the first line, "
             "expected the names of the columns; put a line of names above the rows"
@@ -156,14 +164,35 @@ def one_a_file(
 
 
 def _refuse_many_clips(table: CsvTable) -> None:
-    column = table.index(*_CLIP_COLUMNS)
-    clips = dict.fromkeys(table.column(column)) if column is not None else {}
-    if column is not None and len(clips) > 1:
-        first, second, *_ = clips
-        raise FacerError(
-            f"{table.path}: column {table.header[column]!r}: found {len(clips)} clips such as "
-            f"{first!r} and {second!r}, expected a file a clip; split the file by this column"
-        )
+    """FacerError for several clips in a column that names them, or for people or ids whose rows
+    stand together: those of a row's own number or of who speaks do not.
+    """
+    for column, name in enumerate(table.header):
+        of_clips = table.index(*CLIP_COLUMNS) == column
+        if not (of_clips or names_people(name) or key_of(name) in ("id", "name")):
+            continue
+        cells = table.column(column)
+        clips = dict.fromkeys(cells)
+        blocks = 1 + sum(one != other for one, other in pairwise(cells))
+        if len(clips) > 1 and (of_clips or blocks == len(clips) < len(cells)):
+            first, second, *_ = clips
+            raise FacerError(
+                f"{table.path}: column {name!r}: found {len(clips)} clips such as {first!r} and "
+                f"{second!r}, expected a file a clip; split the file by this column"
+            )
+
+
+def distinct(path: Path, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return facer's name and the file's of each column; FacerError for two of one meaning."""
+    found: dict[str, str] = {}
+    for ours, theirs in pairs:
+        if ours in found:
+            raise FacerError(
+                f"{path}: found columns {found[ours]!r} and {theirs!r}, which are both {ours!r}, "
+                "expected one of them; take the other out"
+            )
+        found[ours] = theirs
+    return found
 
 
 def features_of(table: CsvTable, names: Names) -> F64:
@@ -200,33 +229,50 @@ def measured(features: F64) -> Bools:
 
 
 def seconds(times: F64) -> F64:
-    """Return times (T,) in seconds: those that advance by 2 or more are milliseconds."""
-    steps = np.diff(times)
-    return times / 1000 if len(steps) and np.median(steps) >= _MS_STEP else times
+    """Return times (T,) in seconds: those that advance by 2 or more are milliseconds, and one
+    alone, which does not tell its unit, is NaN unless it is 0.
+    """
+    step = step_of(times)
+    if np.isnan(step):
+        return np.where(times == 0, times, np.nan)
+    return times / 1000 if step >= MS_STEP else times
+
+
+def step_of(times: F64) -> float:
+    """By how much times (T,) advance, in the middle; NaN for fewer than two."""
+    steps = np.abs(np.diff(times[~np.isnan(times)]))
+    return float(np.median(steps)) if len(steps) else np.nan
 
 
 def at_frames(frames: int, known: I64, times_s: F64) -> F64:
-    """The times (frames,) of all frames, given those (k,) of the ``known`` (k,): between these, and
-    before the first at the clip's own rate.
+    """The times (frames,) of all frames, given those (k,) of the ``known`` (k,), or NaN: between
+    these, and before the first and after the last at the clip's own rate; NaN where none tells.
     """
-    found = np.interp(np.arange(frames), known, times_s)
-    if len(known) > 1 and known[0] > 0:
-        rate = np.polyfit(known, times_s, 1)[0]
-        before = np.arange(min(frames, int(known[0])))
-        found[before] = times_s[0] - (int(known[0]) - before) * rate
+    found = np.full(frames, np.nan)
+    told = ~np.isnan(times_s)
+    known, times_s = known[told], times_s[told]
+    if len(known) < 2:
+        found[known] = times_s
+        return found
+    every = np.arange(frames)
+    found = np.interp(every, known, times_s)
+    step_s = np.polyfit(known, times_s, 1)[0]
+    found += step_s * (np.minimum(every - known[0], 0) + np.maximum(every - known[-1], 0))
     return np.asarray(found, np.float64)
 
 
 def from_time_0(frame: I64, times_s: F64) -> I64:
     """Return frame numbers less what would put frames before time 0, where times tell."""
     order = np.argsort(frame)
+    order = order[~np.isnan(times_s[order])]
     steps, seconds_on = np.diff(frame[order]), np.diff(times_s[order])
     known = (steps > 0) & (seconds_on > 0)
     if not known.any():
         return frame
     step_s = float(np.median(seconds_on[known] / steps[known]))
-    before = max(0, round(float(times_s[order[0]]) / step_s))
-    return frame - max(0, int(frame.min()) - before)
+    first = order[0]
+    before = max(0, round(float(times_s[first]) / step_s)) - int(frame[first] - frame.min())
+    return frame - max(0, int(frame.min()) - max(0, before))
 
 
 def refuse_twice(table: CsvTable, frames: Sequence[object], of: str = "") -> None:
@@ -242,13 +288,14 @@ def refuse_twice(table: CsvTable, frames: Sequence[object], of: str = "") -> Non
 
 
 def frame_numbers(table: CsvTable, values: F64) -> I64:
-    """Return numbers of frames; FacerError for one that is none."""
-    bad = ~((values >= 0) & (values < _MAX_FRAMES) & (values % 1 == 0))
+    """Return numbers of frames (T,); FacerError for one that is none, or far beyond the rows."""
+    most = len(values) + _MOST_LEFT_OUT
+    bad = ~((values >= 0) & (values < most) & (values % 1 == 0))
     if bad.any():
         row = int(np.argmax(bad))
         raise FacerError(
             f"{table.at(row)}: column 'frame': found {values[row]}, expected a whole number from 0 "
-            f"to {_MAX_FRAMES}"
+            f"to {most - 1}"
         )
     return values.astype(np.int64)
 

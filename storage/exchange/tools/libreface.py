@@ -47,15 +47,19 @@ def read_libreface(path: Path) -> Imported:
             "au_12_intensity, expected LibreFace's csv files"
         )
     words = _WORDS if _EXPRESSION in header else ()
+
+    def read_clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
+        return _clip(clip_id, table, names, bool(words))
+
     provenance = imported.provenance(
         "libreface", "one face a frame", au_scale="intensity 0 to 5", expression_scale="0 or 1"
     )
-    return Imported((*names, *words), (), provenance, imported.one_a_file(files, names, _clip))
+    return Imported((*names, *words), (), provenance, imported.one_a_file(files, names, read_clip))
 
 
-def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
+def _clip(clip_id: str, table: CsvTable, names: Names, expressions: bool) -> Entry:
     measured = imported.features_of(table, names)
-    if _EXPRESSION in table.header:
+    if expressions:
         measured = np.hstack([measured, _expressions(table, table.where(_EXPRESSION))])
     frame = np.arange(len(measured), dtype=np.int64)
     if "frame_idx" in table.header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +11,29 @@ from facer.storage.errors import FacerError
 from facer.storage.exchange.tools import imported
 from facer.storage.exchange.tools.imported import Imported, Names
 from facer.storage.files.csv_table import CsvTable
-from facer.storage.labels.words import is_nameless
+from facer.storage.labels.words import is_nameless, names_people
 from facer.storage.layout.parts import Entry
-from facer.storage.schema import F64
 
-_TIMES = (
-    "timestamp", "timestamp_s", "timestamp_ms", "time", "time_s", "time_ms", "frametime",
-    "start", "start_s", "start_ms",
-)  # fmt: skip
+_TIMES = ("timestamp", "time", "frametime", "start")
 _META = (
-    *_TIMES, "end", "end_s", "end_ms", "segment_id", "file_id", "filename", "id", "name", "frame",
-    "frame_index",
+    *_TIMES, *imported.CLIP_COLUMNS, "end", "segment_id", "id", "name", "frame", "frame_index",
 )  # fmt: skip
+_ROWS_MS = 10.0  # steps of fewer milliseconds are rare, and as many seconds are not
+_UNIT = re.compile(r"(?:[_ ]|[_ ]?[(\[])(?:(ms|msec|milliseconds)|s|sec|secs|seconds)[)\]]?")
 
 
 def read_muse(path: Path) -> Imported:
     """Read ``<id>.csv`` files: leading meta columns (time, id, frame, an index), then features.
 
     A frame is valid unless all its cells are empty; the time of a segment is its start. Times of a
-    column without ``_s`` or ``_ms`` in its name are taken for milliseconds when they advance by 2
-    or more. Rows stay in the file's order; a clip whose times go back says so in its note.
+    column without a unit in its name (``time_s``, ``Time (ms)``) are taken for milliseconds when
+    they advance by 2 or more. Rows stay in the file's order; a clip whose times go back says so in
+    its note.
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
     meta = 0
-    while meta < len(header) and (header[meta].lower() in _META or is_nameless(header[meta])):
+    while meta < len(header) and _is_meta(header[meta]):
         meta += 1
     if not meta:
         imported.refuse_row_as_header(files, header)
@@ -45,18 +44,32 @@ def read_muse(path: Path) -> Imported:
     return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
 
 
-def _seconds(name: str, times: F64) -> F64:
-    """Times in seconds: in the unit that the column's name ends in, else as they advance."""
-    if name.endswith("_ms"):
-        return times / 1000
-    return times if name.endswith("_s") else imported.seconds(times)
+def _is_meta(name: str) -> bool:
+    return _bare(name)[0] in _META or is_nameless(name) or names_people(name)
+
+
+def _bare(name: str) -> tuple[str, float | None]:
+    """Return the name of a column of times without its unit, and how many make a second; as it is,
+    in lower case, and None for a name without.
+    """
+    name = name.lower()
+    for bare in (*_TIMES, "end"):
+        unit = _UNIT.fullmatch(name.removeprefix(bare)) if name.startswith(bare) else None
+        if unit is not None:
+            return bare, 1000.0 if unit[1] else 1.0
+    return name, None
 
 
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     features = imported.features_of(table, names)
-    column = table.index(*_TIMES)
+    bare = [_bare(name) for name in table.header]
+    note = ""
+    column = next((place for place, (name, _) in enumerate(bare) if name in _TIMES), None)
     if column is None:
         timestamp_s = np.full(len(features), np.nan)
     else:
-        timestamp_s = _seconds(table.header[column].lower(), table.numbers([column])[:, 0])
-    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {})
+        times, in_a_second = table.numbers([column])[:, 0], bare[column][1]
+        timestamp_s = times / in_a_second if in_a_second else imported.seconds(times)
+        if not in_a_second and imported.MS_STEP <= imported.step_of(times) < _ROWS_MS:
+            note = "its times are taken for milliseconds: name them time_s if they are seconds"
+    return imported.clip(clip_id, features, timestamp_s, imported.measured(features), {}, note)

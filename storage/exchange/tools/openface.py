@@ -28,8 +28,10 @@ def read_openface(path: Path) -> Imported:
     what was left out is in the clip's note. Frames that the file leaves out had no face.
     """
     files = imported.files_under(path, ".csv")
-    _refuse_pictures(path, imported.first_header(files))
-    names = {_name(name): name for name in imported.first_header(files) if _FEATURE.fullmatch(name)}
+    header = imported.first_header(files)
+    _refuse_pictures(path, header)
+    pairs = [(_name(name), name) for name in header if _FEATURE.fullmatch(name)]
+    names = imported.distinct(next(iter(files.values())), pairs)
     if not names:
         raise FacerError(
             f"{next(iter(files.values()))}: found no AU, gaze or pose column, "
@@ -52,7 +54,7 @@ def _name(name: str) -> str:
 
 def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     meta = table.numbers([table.where(name) for name in ("frame", "timestamp", "confidence")])
-    success = table.numbers([table.where("success")])[:, 0] == 1
+    success = _success(table)
     frame = imported.frame_numbers(table, meta[:, 0])
     frame -= min(1, int(frame.min()))  # OpenFace counts from 1
     frame = imported.from_time_0(frame, meta[:, 1])
@@ -82,6 +84,16 @@ def _clip(clip_id: str, table: CsvTable, names: Names) -> Entry:
     odd = imported.beyond_scale(features[valid], names)
     note = "; ".join(filter(None, [note, odd]))
     return imported.clip(clip_id, features, timestamp_s, valid, extras, note)
+
+
+def _success(table: CsvTable) -> Bools:
+    """Return the column of that name (rows,); FacerError for other numbers than 0 and 1."""
+    values = table.numbers([table.where("success")])[:, 0]
+    for row in np.flatnonzero(~np.isnan(values) & (values != 0) & (values != 1))[:1]:
+        raise FacerError(
+            f"{table.at(row)}: column 'success': found {values[row]:g}, expected 0 or 1"
+        )
+    return np.asarray(values == 1, np.bool_)
 
 
 def _refuse_pictures(path: Path, header: Sequence[str]) -> None:

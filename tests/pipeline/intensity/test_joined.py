@@ -193,8 +193,12 @@ def test_a_stream_that_no_clip_has_is_named(pair, tmp_path):
     """Seen: the first store alone was named, which has them all."""
     face, labels, _, clips = pair
     write_sound(tmp_path / "none.zarr", dict.fromkeys(clips))
-    with pytest.raises(FacerError, match=r"and every stream \(there are 0 of s\); facer status"):
-        facer.train_head(face, labels, tmp_path / "r", with_={"s": tmp_path / "none.zarr"}, **FAST)
+    for lacking in ("drop", "fill"):
+        with pytest.raises(FacerError, match=r"and every stream \(there are 0 of s\); facer stat"):
+            facer.train_head(
+                face, labels, tmp_path / "r", with_={"s": tmp_path / "none.zarr"},
+                lacking=lacking, **FAST,
+            )  # fmt: skip
 
 
 def test_stores_that_share_no_clip_are_refused(pair, tmp_path):

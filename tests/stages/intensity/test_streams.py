@@ -157,6 +157,29 @@ def test_times_out_of_order_are_refused():
         joined(sound=odd)
 
 
+def test_a_stream_of_another_time_is_lacking():
+    """Seen: its first row stood for all frames."""
+    late = ragged([SOUND, SOUND], [50, 50], start_s=300)
+    assert joined(sound=late).empty == ("clip-0", "clip-1")
+    late.timestamp_s[:8] -= 300
+    assert joined(sound=late).empty == ("clip-1",)
+
+
+@pytest.mark.parametrize("factor", [1000, 25, 1e-3])
+def test_times_in_another_unit_are_refused(factor):
+    """Seen: each frame had the first row of a stream in milliseconds."""
+    other = ragged([SOUND, SOUND], [50 / factor, 50 / factor])
+    with pytest.raises(FacerError, match=r"times in sound that span .* those of face in most"):
+        joined(sound=other)
+
+
+def test_a_stream_without_times_is_told():
+    untimed = ragged([SOUND, SOUND], [50, 50])
+    untimed.timestamp_s[:] = np.nan
+    with pytest.raises(FacerError, match="'clip-0': found no times in sound, as of an import"):
+        joined(sound=untimed)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 3),
        st.sampled_from(["hold", "zero", "drop"]), st.sampled_from(["mean", "linear"]))  # fmt: skip

@@ -213,3 +213,26 @@ def test_letters_after_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text(COLUMNS + ROWS)
     with pytest.raises(FacerError, match="found the letter 'NotActive', expected numbers"):
         list(import_features("facereader", tmp_path).clips)
+
+
+def test_letters_and_numbers_of_facereader_are_never_mixed(tmp_path: Path) -> None:
+    log = "Video Time\tHappy\tAction Unit 12 - Lip Corner Puller\n00:00:00.000\t0.1\t{}\n"
+    for name, cell in (("a", "FIND_FAILED"), ("b", "C"), ("c", "NotActive")):
+        (tmp_path / f"{name}.txt").write_text(log.format(cell))
+    clips = imported("facereader", tmp_path)[1]
+    np.testing.assert_array_equal([clips[c][1].features[0, 1] for c in "abc"], [np.nan, 3, 0])
+    (tmp_path / "d.txt").write_text(log.format("0.7"))
+    with pytest.raises(FacerError, match=r"found the number '0\.7', expected letters"):
+        imported("facereader", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"),
+    [("facereader", "Video Time\tHappy\tJoy"), ("imotions", "Timestamp\tEventSource\tHappy\tJoy")],
+)
+def test_two_columns_of_one_meaning_are_refused(
+    tmp_path: Path, kind: ImportKind, header: str
+) -> None:
+    (tmp_path / "a.txt").write_text(header + "\n0\t1\t2\t3\n"[: 2 * len(header.split("\t")) + 2])
+    with pytest.raises(FacerError, match="'Happy' and 'Joy', which are both 'happiness'"):
+        imported(kind, tmp_path)

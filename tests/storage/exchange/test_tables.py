@@ -639,3 +639,87 @@ def test_frames_that_openface_s_file_leaves_out_first_have_their_times(tmp_path:
     np.testing.assert_allclose(arrays.timestamp_s, np.arange(60) / 25, atol=1e-9)
     assert record.fps == pytest.approx(25)
     assert not arrays.valid[:10].any()
+
+
+LIBREFACE_TIMES = "frame_idx,frame_time_in_ms,pitch,au_12_intensity\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "times"),
+    [
+        ("muse", "timestamp,f1\n0,1\n,1\n500,1\n1000,1\n", [0, np.nan, 0.5, 1]),
+        ("muse", "timestamp,f1\n1000,1\n500,1\n0,1\n", [1, 0.5, 0]),
+        ("muse", "timestamp,f1\n500,1\n", [np.nan]),  # alone, it tells no unit
+        ("muse", "Time (ms),f1\n0,1\n1,1\n", [0, 0.001]),
+        ("muse", "clip_id,participant,start [s],f1\nv,p,0,1\nv,p,5,1\n", [0, 5]),
+        ("libreface", f"{LIBREFACE_TIMES}0,0,0,1\n1,,0,1\n3,120,0,1\n4,,0,1\n",
+         [0, 0.04, 0.08, 0.12, 0.16]),
+        ("libreface", f"{LIBREFACE_TIMES}2,80,0,1\n", [np.nan] * 3),
+        ("openface", "frame,timestamp,confidence,success,AU12_r\n"
+         "1,,1,1,2\n2,0.04,1,1,2\n4,0.12,1,1,2\n",
+         [0, 0.04, 0.08, 0.12]),
+    ],
+)  # fmt: skip
+def test_times_with_gaps_and_alone_keep_their_unit(
+    tmp_path: Path, kind: ImportKind, text: str, times: list[float]
+) -> None:
+    (tmp_path / "v.csv").write_text(text)
+    clip = imported(kind, tmp_path)[1]["v"][1]
+    np.testing.assert_allclose(clip.timestamp_s, times, atol=1e-9)
+    assert clip.features.shape[1] == len(imported(kind, tmp_path)[0].feature_names) <= 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("muse", "id,timestamp,f1\n1,0,1\n1,5,1\n2,0,1\n", "column 'id': found 2 clips"),
+        ("muse", "timestamp,participant,f1\n0,a,1\n5,a,1\n0,b,1\n", "'participant': found 2 clips"),
+        ("muse", "3,1,2\n1,2,3\n", "in the first line, expected the names"),
+        ("openface", "frame,timestamp,confidence,success,AU12_r\n1,0,1,0.98,2\n",
+         "v.csv:2: column 'success': found 0.98, expected 0 or 1"),
+        ("openface", "frame,timestamp,confidence,success,AU12_r,au12_r\n1,0,1,1,2,3\n",
+         "'AU12_r' and 'au12_r', which are both 'au12'"),
+        ("openface", "frame,timestamp,confidence,success,AU12_r\n9999999,0,1,1,2\n",
+         "found 9999999.0, expected a whole number from 0 to 1000000"),
+    ],
+)  # fmt: skip
+def test_rows_that_are_not_those_of_one_clip_are_refused(
+    tmp_path: Path, kind: ImportKind, text: str, message: str
+) -> None:
+    (tmp_path / "v.csv").write_text(text)
+    assert message in refused(kind, tmp_path)
+
+
+def test_steps_that_may_be_seconds_are_told(tmp_path: Path) -> None:
+    """Seen: segments of 5 s became rows 5 ms apart without a word."""
+    for name, step in (("timestamp", 5), ("timestamp", 500), ("timestamp", 0.04), ("time_ms", 5)):
+        rows = "".join(f"{step * i},1\n" for i in range(4))
+        (tmp_path / "v.csv").write_text(f"{name},f1\n{rows}")
+        reason = imported("muse", tmp_path)[1]["v"][0].reason
+        assert ("taken for milliseconds" in reason) == ((name, step) == ("timestamp", 5))
+
+
+def test_a_row_s_own_number_and_who_speaks_name_no_clips(tmp_path: Path) -> None:
+    rows = ["1,0,1,7", "2,250,0,7", "3,500,1,7"]
+    (tmp_path / "v.csv").write_text("\n".join(["id,timestamp,speaker,f1", *rows]))
+    assert imported("muse", tmp_path)[1]["v"][0].n_valid == 3
+
+
+def test_libreface_s_words_are_columns_as_in_the_first_file(tmp_path: Path) -> None:
+    bare, words = f"{LIBREFACE_TIMES}0,0,1,2\n", LIBREFACE_TIMES.strip() + ",facial_expression\n"
+    (tmp_path / "a.csv").write_text(bare)
+    (tmp_path / "b.csv").write_text(f"{words}0,0,1,2,Fear\n")
+    found, clips = imported("libreface", tmp_path)
+    assert {clip.features.shape[1] for _, clip in clips.values()} == {len(found.feature_names)}
+    (tmp_path / "c.csv").write_text(bare)
+    (tmp_path / "a.csv").write_text(f"{words}0,0,1,2,Fear\n")
+    assert "c.csv: found 4 columns, expected one named 'facial_exp" in refused(
+        "libreface", tmp_path
+    )
+
+
+def test_a_time_without_end_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file["v/features"] = np.ones((2, 1))
+        file["v/timestamp_s"] = [0, np.inf]
+    assert "clip 'v': times: found an infinite one" in refused("hdf5", tmp_path / "f.h5")

@@ -121,7 +121,12 @@ class CardRec:
                 f"as {self.card.input.layout} ({one_line(error)}); correct size_px, layout, "
                 f"colour or batch of {self.card.path}"
             ) from error
-        for part, other in zip(parts, others, strict=True):
+        for output, part, other in zip(self.card.output, parts, others, strict=True):
+            if output.activation == "softmax" and _add_up(part) and _add_up(other):
+                raise FacerError(
+                    f"{self.name}: gives probabilities of {output.columns[0]} ... that add up to 1 "
+                    f'already; set activation = "none" in {self.card.path}'
+                )
             if not np.isfinite(part).all():
                 raise FacerError(f"{self.name}: gives numbers that are not finite")
             if not np.allclose(part[0], other[0], rtol=SAME, atol=SAME):
@@ -133,6 +138,12 @@ class CardRec:
         if widths and widths[0] > MAX_EMBEDDING:
             raise FacerError(f"{self.name}: embedding of {widths[0]}, expected {MAX_EMBEDDING}")
         return widths[0] if widths else 0
+
+
+def _add_up(numbers: F32) -> bool:
+    """Whether some numbers (B, n) are probabilities of n > 1 classes."""
+    sums = numbers.sum(axis=1)
+    return numbers.shape[1] > 1 and bool((numbers >= 0).all() and np.allclose(sums, 1, atol=1e-4))
 
 
 def to_input(crops: U8, config: CardInput) -> F32:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fusion import fit_weights
 from facer.stages.intensity.sequence_config import SequenceConfig
+from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, OptionError
 from tests.support import some
 
@@ -75,6 +77,36 @@ def test_what_cannot_be_fused_is_refused(runs, tmp_path):
     )
     with pytest.raises(FacerError, match=told):
         facer.fuse([runs[0], tmp_path / "other"])
+
+
+def test_what_a_run_lacks_and_other_scales_are_told_of_a_fusion(runs, tmp_path):
+    """Seen: the second run's changed store, raw scale and missing clips were told nowhere."""
+    labels = tmp_path / "labels.csv"
+    rows = [line.split(",") for line in labels.read_text().splitlines()[1:]]
+    lines = ["clip_id,split,joy,awe"]
+    lines += [f"{i},{split},{100 * float(joy)},{100 * float(awe)}" for i, split, joy, awe in rows]
+    (tmp_path / "percent.csv").write_text("\n".join(lines))
+    store = FeatureStore.open(tmp_path / "planted.zarr")
+    there = [clip for clip in store.clip_ids if clip != "clip-02"]  # one of val is lacking
+    other = FeatureStore.create(tmp_path / "other.zarr", store.provenance)
+    other.write_part([(store.record(clip), store.read(clip)) for clip in there])
+    base = TrainHeadConfig(
+        str(tmp_path / "other.zarr"), str(labels), tmp_path / "lacking", seeds=1,
+        fit=replace(FAST, epochs=1), sequences=SequenceConfig(("au26",), max_frames=24),
+    )  # fmt: skip
+    train_head(base)
+    raw = replace(base.fit, calibrate="none")
+    train_head(replace(base, run=tmp_path / "raw", fit=raw))
+    train_head(replace(base, run=tmp_path / "percent", labels=str(tmp_path / "percent.csv")))
+    found = facer.fuse([runs[0], tmp_path / "lacking"]).fusion
+    assert (found.n_filled, found.status[0], found.warnings) == (1, "no_clip", ())
+    shutil.rmtree(tmp_path / "other.zarr")
+    shutil.copytree(tmp_path / "planted.zarr", tmp_path / "other.zarr")
+    told = facer.fuse([runs[0], tmp_path / "raw"]).fusion.warnings
+    assert f"{tmp_path / 'raw'}: the store's features are not those" in told[0]
+    assert "on other scales (calibrated on none and train)" in told[1]
+    told = facer.fuse([runs[0], tmp_path / "percent"], labels=str(labels)).fusion.warnings
+    assert "trained on labels of joy with means 0." in told[-1]
 
 
 def test_fitted_weights_are_shares_and_equal_where_nothing_is_known():

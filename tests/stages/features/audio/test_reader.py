@@ -375,3 +375,17 @@ def test_sound_that_starts_late_in_a_real_clip(shared):
     path = shared / "clips" / "face_noface_vfr_hevc.mov"
     blocks, _ = read(path)
     assert blocks[0].start == round(107164 / 44100 * RATE)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_u8", "pcm_f32le"])
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [([1, -1], "its channels cancel each other out"), ([0, 0], "all of its sound"), ([1, 0], "")],
+)
+def test_silence_and_channels_that_cancel_are_told(tmp_path, codec, gains, told):
+    """Seen: a plug wired the wrong way gave rows of silence without a word."""
+    wave_ = sounds.noise(1.0, RATE, 1) * np.array(gains, np.float32)[:, None]
+    path = sounds.write(tmp_path / "a.mkv", [(0, wave_)], RATE, codec, "stereo")
+    problem = read(path)[1]
+    assert problem.startswith(told)
+    assert bool(problem) == bool(told)

@@ -3,6 +3,7 @@
 import tomllib
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -274,3 +275,27 @@ def test_pickled_checkpoints_are_refused_with_the_command_that_exports_them(
 def test_trainings_take_no_card(tmp_path):
     with pytest.raises(FacerError, match="a model card; expected rec-small"):
         rec.load_own(toys.toy_card(tmp_path, "toy", ["au12"]), "cpu")
+
+
+def test_a_softmax_of_probabilities_is_refused(values, tmp_path):
+    """Seen: seven expressions lay between 0.12 and 0.3 without a word."""
+    good, write = values
+    model = onnx.load(str(tmp_path / "toy.onnx"))
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Softmax", ["raw"], ["out"]))
+    onnx.save(model, str(tmp_path / "toy.onnx"))
+    path = str(write(merged(good, "output", {"activation": "softmax"})))
+    with pytest.raises(FacerError, match=r"add up to 1 already; set activation = \"none\" in "):
+        rec.load(path, "cpu")
+    assert rec.load(str(write(merged(good, "output", {"activation": "none"}))), "cpu").columns
+
+
+@pytest.mark.parametrize("columns", [["au12"], ["happiness", "sadness"], ["valence", "arousal"]])
+def test_numbers_far_from_what_their_names_mean_are_refused_before_an_extraction(tmp_path, columns):
+    changes = {"output": [{"columns": columns, "activation": "none", "scale": 30.0}]}
+    path = str(toys.toy_card(tmp_path, "toy", columns, **changes))
+    with pytest.raises(FacerError, match=rf"give {columns[0]} .*lacks an activation, scale or"):
+        rec.load_all([path], "cpu")
+    assert rec.load(path, "cpu").columns == tuple(columns)  # for facer models check
+    free = {"output": [{"columns": ["gaze"], "activation": "none", "scale": 30.0}]}
+    assert rec.load_all([str(toys.toy_card(tmp_path, "toy", ["gaze"], **free))], "cpu")

@@ -219,6 +219,31 @@ def test_an_onnx_file_whose_outputs_have_other_widths_is_refused(tmp_path):
         rec.load(tmp_path / "own.onnx", "cpu")
 
 
+@pytest.mark.parametrize(("widths", "told"), [((7, 2, 17), r"va \(3, 7\), expected \(3, 2\)"),
+                                               ((2, 7, 17), "")])  # fmt: skip
+def test_widths_that_no_file_declares_are_looked_at(tmp_path, widths, told):
+    """Seen: outputs of 7, 2 and 17 numbers became 26 columns of other names."""
+    make, names = onnx.helper, ("va", "expression", "au")
+    nodes = [make.make_node("GlobalAveragePool", ["crops"], ["pooled"]),
+             make.make_node("Flatten", ["pooled"], ["flat"]),
+             make.make_node("MatMul", ["flat", "w"], ["wide"]),
+             make.make_node("Sigmoid", ["wide"], ["all"])]  # fmt: skip
+    constants = [onnx.numpy_helper.from_array(np.full((3, 17), 0.1, np.float32), "w")]
+    for name, width in zip(names, widths, strict=True):
+        constants.append(onnx.numpy_helper.from_array(np.arange(17) < width, f"{name}_kept"))
+        nodes.append(make.make_node("Compress", ["all", f"{name}_kept"], [name], axis=1))
+    outputs = [make.make_tensor_value_info(name, 1, ["b", "n"]) for name in names]
+    crops = make.make_tensor_value_info("crops", 1, ["b", 3, 112, 112])
+    graph = make.make_graph(nodes, "g", [crops], outputs, constants)
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "own.onnx")
+    if not told:
+        assert rec.load(tmp_path / "own.onnx", "cpu").predict(CROPS).shape == (len(CROPS), 26)
+        return
+    with pytest.raises(FacerError, match=told):
+        rec.load(tmp_path / "own.onnx", "cpu")
+
+
 ENDLESS = (("i", 7), ("go", 9), ("x", 1))  # what a loop goes on with, and its types
 
 
