@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from facer.pipeline.features.guarded.headers import clock_start
-from facer.stages.features.audio.reader import AudioReader
+from facer.stages.features.audio.reader import AudioReader, choose_sound
 from facer.stages.features.decode.container import SEGMENTS, codec_of, open_container
 from facer.storage.errors import FacerError
 
@@ -44,8 +44,8 @@ def copy_sound(
     """
     try:
         with open_container(source) as sounding:
-            stream = sounding.streams.best("audio")
-            if not isinstance(stream, AudioStream):
+            stream, _ = choose_sound(sounding)
+            if stream is None:
                 return ""
             with av.open(video) as silent:
                 _copy(silent, sounding, stream, source, target, start_s, alive)

@@ -74,7 +74,7 @@ class AudioReader:
         self._end = self._holes = 0  # of what was given, and samples that are missing in it
         self._container = open_container(path, sound=True)
         try:
-            self._stream, self._n_streams = _choose(self._container)
+            self._stream, self._n_streams = choose_sound(self._container)
             if self._stream is not None:
                 self._prepare(self._stream)
         except BaseException:
@@ -246,7 +246,7 @@ class AudioReader:
         return f"its sound ended after {end_s:.2f} of the {promised_s:.2f} s in the header"
 
 
-def _choose(container: InputContainer) -> tuple[AudioStream | None, int]:
+def choose_sound(container: InputContainer) -> tuple[AudioStream | None, int]:
     """The sound stream that a player plays, and how many there are; None for no sound."""
     streams = container.streams.audio
     chosen = [stream for stream in streams if stream.disposition & Disposition.default]

@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.views.video import add_sound, write_video
@@ -98,6 +99,29 @@ def test_a_copy_that_begins_later_has_the_sound_from_there(tmp_path):
     out = silent_copy(video, tmp_path / "out.mp4", from_s=0.4)
     assert add_sound(out, video, 0.4) == ""
     assert tone_start_s(out) == pytest.approx(TONE_S - 0.4, abs=0.01)
+
+
+def test_of_several_sounds_that_of_the_features_is_taken(tmp_path):
+    """Seen: another one under a video than the features of the sound are of."""
+    video, both = source(tmp_path / "clip.mkv"), tmp_path / "both.mkv"
+    with av.open(str(video)) as single, av.open(str(both), "w") as out:
+        shown, heard = (out.add_stream_from_template(one) for one in single.streams)
+        stereo = out.add_stream("ac3", rate=RATE, layout="stereo", bit_rate=192_000)
+        heard.disposition = stereo.disposition = Disposition(0)
+        quiet = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1536), np.float32), format="fltp", layout="stereo"
+        )
+        quiet.sample_rate, quiet.time_base = RATE, Fraction(1, RATE)
+        for number in range(30):
+            quiet.pts = 1536 * number
+            out.mux(stereo.encode(quiet))
+        for packet in single.demux():
+            if packet.dts is not None:
+                packet.stream = shown if packet.stream.type == "video" else heard
+                out.mux(packet)
+    copy = silent_copy(both, tmp_path / "copy.mp4")
+    assert add_sound(copy, both) == ""
+    assert tone_start_s(copy) == pytest.approx(TONE_S, abs=0.01)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
