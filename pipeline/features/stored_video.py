@@ -19,8 +19,12 @@ SAME_TIME_S = 5e-4
 
 def source_of(record: Record, video_dir: str | Path) -> PurePosixPath:
     """The source of a clip below ``video_dir``; ``FacerError`` for one that leads out of it, or
-    that can name no file.
+    that can name no file, and for a clip without one, as of an import.
     """
+    if not record.source:
+        raise FacerError(
+            f"{record.clip_id}: its features were imported, so no video of it is known"
+        )
     if "\0" in record.source:
         raise FacerError(
             f"{record.clip_id}: found the source {record.source!r}, which can name no file"
@@ -56,7 +60,7 @@ def same_video(record: Record, video_dir: Path) -> Path:
     if record.source_size and size != record.source_size:
         raise FacerError(
             f"{record.source}: found {size} bytes, expected {record.source_size}: it is not the "
-            "video that was extracted"
+            "video that was extracted; expected the folder that was"
         )
     return video
 

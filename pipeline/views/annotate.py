@@ -11,7 +11,6 @@ import numpy as np
 from facer.pipeline.features.guarded.guard import GuardedReader
 from facer.pipeline.features.stored_video import SAME_TIME_S, same_video
 from facer.pipeline.views.annotate_panel import Moment, Panel
-from facer.pipeline.views.curves import au_scale
 from facer.pipeline.views.video import add_sound, write_video
 from facer.stages.features.decode.frames import Frame
 from facer.storage import FeatureStore
@@ -79,8 +78,7 @@ def _drawn(
     for frame, moment in frames:
         if panel is None:
             size = frame.size[::-1]
-            _, high = au_scale(store.provenance.settings)
-            panel = Panel(size, clip_id, clip, store.feature_names, store.weak_features, high)
+            panel = Panel(size, clip_id, clip, store.feature_names, store.weak_features)
         image = frame.image
         if clip.valid[moment.row]:
             image = mark_face(image, clip.bbox_px[moment.row], clip.keypoints_px[moment.row])

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facer.pipeline.views.canvas import drawable, shorten
 from facer.pipeline.views.curves import CURVE_COLORS, au_meaning, drawn_columns
-from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures, columns_of
+from facer.storage.schema import FEATURE_GROUPS, U8, ClipFeatures
 
 WIDTH, MIN_HEIGHT = 320, 360
 
@@ -31,7 +31,6 @@ _PAPER, _INK, _FAINT, _EDGE, _GRID, _TRACK, _ALERT = (
 )  # fmt: skip
 _UNIT_COLOR = "#0072B2"
 _NOTE, _RANGES = "* taught by weak labels", "dial −1 to 1, bars 0 to 1"
-_OF_UNITS = "; action units 0 to "
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,12 @@ class Panel:
     """Draws one clip's panel, RGB uint8 (height_px, width_px, 3), moment by moment.
 
     Columns are found by name, and a group without columns is left out. The action units are
-    the strongest of the clip (by their 95th percentile), the same in every frame; their bars are
-    full at ``au_high``.
+    the strongest of the clip (by their 95th percentile), the same in every frame.
     """
 
     def __init__(
         self, video_px: tuple[int, int], title: str, clip: ClipFeatures,
-        feature_names: Sequence[str], weak_features: Sequence[str] = (), au_high: float = 1.0,
+        feature_names: Sequence[str], weak_features: Sequence[str] = (),
     ) -> None:  # fmt: skip
         width, height = video_px
         self._scale = max(1.0, min(height / _FULL_HEIGHT, width / WIDTH))
@@ -61,7 +59,7 @@ class Panel:
         self.height_px = max(height, self._px(MIN_HEIGHT))
         self._clip = clip
         self._columns = {name: clip.features[:, i] for i, name in enumerate(feature_names)}
-        self._weak, self._au_high = frozenset(weak_features), au_high
+        self._weak = frozenset(weak_features)
         self._text, self._bold = self._font(_TEXT), self._font(_TEXT, "bold")
         self._tops, self._bar_height = self._place_bars()
         self._background = self._draw_background(title)
@@ -147,8 +145,7 @@ class Panel:
         foot, small = self.height_px / self._scale - 9, self._font(_SMALL)
         if any(name in self._weak for name in (*self._tops, *FEATURE_GROUPS["va"])):
             self._write(draw, (_MARGIN, foot), _NOTE, _FAINT, font=small)
-        ranges = _RANGES if self._au_high == 1 else f"{_RANGES}{_OF_UNITS}{self._au_high:g}"
-        self._write(draw, (WIDTH - _MARGIN, foot), ranges, _FAINT, "rm", small)
+        self._write(draw, (WIDTH - _MARGIN, foot), _RANGES, _FAINT, "rm", small)
         return image
 
     def _starred(self, name: str) -> str:
@@ -159,8 +156,7 @@ class Panel:
         return _BAR_LEFT, top + 2, right, top + self._bar_height - 2
 
     def _draw_bar(self, draw: ImageDraw.ImageDraw, name: str, top: float, value: float) -> None:
-        share = value / self._au_high if columns_of("au", [name]) else value
-        self._box(draw, self._bar(top, share), CURVE_COLORS.get(name, _UNIT_COLOR), _EDGE)
+        self._box(draw, self._bar(top, value), CURVE_COLORS.get(name, _UNIT_COLOR), _EDGE)
         self._write(draw, (_BAR_RIGHT + 5, top + self._bar_height / 2), f"{value:.2f}")
 
     def _draw_state(self, draw: ImageDraw.ImageDraw, moment: Moment) -> None:

@@ -27,8 +27,6 @@ def find_video(record: Record, videos: Path | None) -> Path:
         raise FacerError(
             "not shown: give the folder of the videos (facer report or view --videos VIDEO_DIR)"
         )
-    if not record.source:
-        raise FacerError("not known to the store: its features were imported")
     return same_video(record, videos)
 
 

@@ -186,7 +186,7 @@ def _refuse_other_units(first: Stream, other: Stream) -> None:
     if not _SHORTEST <= share <= _LONGEST:
         raise FacerError(
             f"found times in {other.name} that span {share:.3g} times those of {first.name} in "
-            "most clips, expected seconds in both; make the store in another unit again"
+            "most clips, expected seconds in both; make its store again with times in seconds"
         )
 
 

@@ -51,13 +51,13 @@ def features_for(path, stride=1, empty=()):
 def store(tmp_path):
     """``store(path, clip)``: a store of one clip, whose video is ``path``."""
 
-    def make(path, clip, source="", size=0):
+    def make(path, clip, source=None, size=0):
         opened = FeatureStore.create(tmp_path / "s.zarr", Provenance("d", "0", "r", "0"))
         n_valid = int(clip.valid.sum())
         status: Status = "ok" if n_valid else "no_face"
         record = Record(
-            path.stem, status, clip.n_frames, n_valid=n_valid, source=source or path.name,
-            source_size=size,
+            path.stem, status, clip.n_frames, n_valid=n_valid, source_size=size,
+            source=path.name if source is None else source,
         )  # fmt: skip
         opened.write_part([(record, clip)])
         return opened
@@ -146,6 +146,15 @@ def test_another_video_than_the_extracted_one_is_refused(store, uneven_video, ma
     with pytest.raises(FacerError, match="expected the video that was extracted"):
         annotate_clip(opened, "clip", tmp_path / "other", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("draw", [annotate_clip, draw_clip])
+def test_an_imported_clip_has_no_video(store, make_video, tmp_path, draw):
+    """Seen: "a folder, expected a video"."""
+    video = make_video("clip.mp4", 5)
+    opened = store(video, features_for(video), source="")
+    with pytest.raises(FacerError, match="its features were imported, so no video"):
+        draw(opened, "clip", tmp_path, tmp_path / "out.mp4")
 
 
 def test_another_video_of_the_same_length_is_refused(store, make_video, tmp_path):

@@ -95,17 +95,6 @@ def test_the_strongest_units_of_the_clip_stay_from_frame_to_frame():
     assert bar_width(second, UNIT) == pytest.approx(bar_width(first, UNIT) / 9, abs=3)
 
 
-def test_intensities_fill_their_bar_at_the_greatest() -> None:
-    """Seen: from 1 of 5 on, all bars were full."""
-    clip = clip_of([{"happiness": 0.5, "au12": 2.5}])
-    panel = Panel((320, 240), "a clip", clip, FEATURE_NAMES, au_high=5.0)
-    half = panel.draw(Moment(0.0, 0, True))
-    full = bar_width(draw([{"au12": 1.0}]), UNIT)
-    assert bar_width(half, UNIT) == pytest.approx(full / 2, abs=2)
-    smile = CURVE_COLORS["happiness"]
-    assert bar_width(half, smile) == bar_width(draw([{"happiness": 0.5}]), smile)
-
-
 def test_a_held_moment_says_from_when():
     clip = clip_of([{"neutral": 1.0}])
     panel = Panel((320, 240), "a clip", clip, FEATURE_NAMES)
