@@ -118,6 +118,16 @@ class ClipSummary:
             if unmarked([mark._replace(feature="")], time.t_s, ()).all()
         ]  # fmt: skip
 
+    def late_events(self) -> list[str]:
+        """Events after the clip's last frame, each in words."""
+        time = self.time
+        return [] if time is None else [
+            f"{event.name!r} of {self.row.clip_id!r} at {event.onset_s:g} s, a clip that ends at "
+            f"{time.stop_s:.2f} s"
+            for event in self.events
+            if event.onset_s >= time.stop_s > 0
+        ]  # fmt: skip
+
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
         """Yield the summary of each event and window: (F,) a statistic."""
         for event in self.events:
@@ -235,6 +245,14 @@ def idle_note(marks: Sequence[str]) -> list[str]:
         return []
     return [f"found {len(marks)} mark(s) that cover no frame, such as {marks[0]}, expected seconds "
             "of the clip; they change nothing"]  # fmt: skip
+
+
+def late_note(events: Sequence[str]) -> list[str]:
+    """Say that onsets lie after their clips, as those of frame numbers or milliseconds do."""
+    if not events:
+        return []
+    return [f"found {len(events)} onset(s) after the end of their clip, such as {events[0]}, "
+            "expected seconds of the clip; there is nothing to measure"]  # fmt: skip
 
 
 def bare_track(time: FrameTimes, seen: Bools) -> Track:

@@ -6,18 +6,18 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from facer.pipeline.summary.clips import ClipSummary, There, idle_note
+from facer.pipeline.summary.clips import ClipSummary, There, idle_note, late_note
 from facer.pipeline.summary.config import ExportConfig
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
-from facer.pipeline.summary.summarise import Study, clips_of, study
+from facer.pipeline.summary.summarise import Study, clips_of, notes_of, study
 from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
@@ -78,6 +78,7 @@ def _export_frames(store: FeatureStore, config: ExportConfig) -> int:
         refuse_existing(dictionary)
     written = export_store(store, path, config.form, design=found, long=long)
     write_atomic(dictionary, meanings)
+    _tell(found.notes if found is not None else ())
     return written
 
 
@@ -98,7 +99,7 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
             f"{of.store.path}: found action units of 0 to 5, expected shares, as those of a log of "
             "FaceReader are; export to another format"
         )
-    written, idle = 0, list[str]()
+    written, idle, late = 0, list[str](), list[str]()
     with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
         folder.mkdir(parents=True)
@@ -106,14 +107,19 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
             _describe(place)
         for clip in clips_of(of):
             idle += clip.idle_marks()
+            late += clip.late_events()
             if clip.there is not None:
                 writers[form](place, clip, clip.there)
                 written += 1
         for name, data in bids.participants(place.people).items() if form == "bids" else ():
             place.write(name, data)
-    for note in idle_note(idle):
-        _log.warning(note)
+    _tell([*notes_of(of), *idle_note(idle), *late_note(late)])
     return written
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        _log.warning(note)
 
 
 class _Place:

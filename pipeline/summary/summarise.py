@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facer.pipeline.summary import rows
-from facer.pipeline.summary.clips import ClipSummary, Features, idle_note
+from facer.pipeline.summary.clips import ClipSummary, Features, idle_note, late_note
 from facer.pipeline.summary.people import People, person_of
 from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
@@ -26,9 +26,10 @@ from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
 from facer.storage.study.design import WHO, Design, design_of
-from facer.storage.study.events import Event, events_of, read_events
+from facer.storage.study.events import START, Event, events_of, read_events
 from facer.storage.study.marks import Mark, read_marks
 from facer.storage.study.tables import Collected, TableWriter
+from facer.storage.text.names import some
 
 Sink = Callable[[str, Sequence[Column]], TableWriter]
 """Begins a table by its name and columns."""
@@ -65,6 +66,7 @@ class Outcome:
     flags: Counter[str] = field(default_factory=Counter)  # of clips and events
     empty_windows: int = 0
     idle_marks: list[str] = field(default_factory=list)  # that cover no frame
+    late_events: list[str] = field(default_factory=list)  # after their clip
     notes: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     extents: dict[str, dict[str, Extent]] = field(default_factory=dict)
@@ -102,12 +104,12 @@ def study(
 def summarise_study(of: Study, sink: Sink) -> Outcome:
     """Measure every clip of a study and hand the rows to the sink, clip by clip."""
     tables = {name: sink(name, columns) for name, columns in of.tables.items()}
-    notes = [*of.design.notes, *_before_the_clips(of)]
+    notes = [*notes_of(of), *_windows_notes(of)]
     outcome, people = Outcome(notes=notes), People(of.config, of.features.names)
     persons = _person_baselines(of) if of.config.baseline_fallback == "participant" else {}
     for clip in clips_of(of, persons):
         _write_clip(clip, tables, people, outcome)
-    outcome.notes += idle_note(outcome.idle_marks)
+    outcome.notes += [*idle_note(outcome.idle_marks), *late_note(outcome.late_events)]
     outside = [(clip, "", "", "", "not in the design") for clip in of.design.not_in_design]
     tables["left_out"].write(rows.left_out(outside))
     for block in people.groups():
@@ -123,9 +125,21 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
     return outcome
 
 
-def _before_the_clips(of: Study) -> Iterator[str]:
-    """Say which windows end before any clip begins, because nothing tells an onset."""
+def notes_of(of: Study) -> Iterator[str]:
+    """What a reader must know of a study's tables, before any clip is read."""
+    yield from of.design.notes
+    without = [clip for clip, events in of.events.items() if START in events]
+    if 0 < len(without) < len(of.events):
+        yield (
+            f"{len(without)} of {len(of.events)} clips have no onset and no event; their times "
+            f"count from the clip's beginning: {some(without)}"
+        )
+
+
+def _windows_notes(of: Study) -> Iterator[str]:
+    """Say which windows are other ones than is thought."""
     if any(event.onset_s > 0 for events in of.events.values() for event in events):
+        yield from _whole_clips(of)
         return
     for name, span in {**of.config.windows, "baseline": of.config.baseline}.items():
         if span is not None and span[1] <= 0:
@@ -133,6 +147,17 @@ def _before_the_clips(of: Study) -> Iterator[str]:
                 f"{name} {span[0]:g}:{span[1]:g} ends before the clips begin and stays empty: "
                 "no onset is known; give onset_s in the design, or a table of events"
             )
+
+
+def _whole_clips(of: Study) -> Iterator[str]:
+    """Say which events have the whole clip for their window, where that is not so of all."""
+    events = [(clip, event) for clip, mine in of.events.items() for event in mine]
+    whole = [f"{event.name} of {clip}" for clip, event in events if event.duration_s is None]
+    if not of.config.windows and whole and ("events" in of.files or len(whole) < len(events)):
+        yield (
+            f"{len(whole)} of {len(events)} events have no duration; where no window is given, "
+            f"theirs is the whole clip: {some(whole)}"
+        )
 
 
 def summarise_in_memory(of: Study) -> tuple[dict[str, Collected], Outcome]:
@@ -178,6 +203,7 @@ def _write_clip(
 ) -> None:
     outcome.statuses[clip.status] += 1
     outcome.idle_marks += clip.idle_marks()
+    outcome.late_events += clip.late_events()
     flagged = set()
     for event, window, numbers in clip.measured():
         tables["summary"].write(rows.summary_rows(clip, event, window, numbers))

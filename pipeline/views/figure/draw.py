@@ -61,6 +61,8 @@ def draw_figure(of: Study, kind: FigureKind, config: FigureConfig, path: Path) -
     _tell(told, path)
     with written_whole(numbers) as place:
         drawn.to_csv(place)
+    for note in outcome.notes:
+        warn(note)
     return numbers
 
 

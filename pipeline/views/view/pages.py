@@ -9,6 +9,7 @@ from typing import Any
 from facer.pipeline.features.guarded.guard import ask
 from facer.pipeline.features.inspect.status import store_status
 from facer.pipeline.summary.clips import times_of
+from facer.pipeline.summary.summarise import notes_of
 from facer.pipeline.views.curves import WEAK_NOTE
 from facer.pipeline.views.footage import crop_strip
 from facer.pipeline.views.report.clip_page import Footage, clip_curves, clip_facts, clip_notes
@@ -35,7 +36,7 @@ def index_page(of: ViewSession) -> str:
     ]
     return render(
         "index", "view_store.html", title=of.store.path,
-        tiles=[(name, f"{n:,}") for name, n in tiles], notes=of.study.design.notes,
+        tiles=[(name, f"{n:,}") for name, n in tiles], notes=list(notes_of(of.study)),
         marks_file=str(of.config.marks_file), design=of.config.design, measured=measured,
         first=of.url(of.to_see(of.order)),
     )  # fmt: skip

@@ -293,3 +293,14 @@ def test_letters_that_the_font_lacks_are_told_once(study_store, tmp_path, capsys
     facer.figure("clip", store, tmp_path / "f.svg", DESIGN)
     assert capsys.readouterr().err == ""
     assert "笑い" in (tmp_path / "f.svg").read_text()
+
+
+def test_what_a_summary_tells_a_figure_tells(store, tmp_path, capsys):
+    marks = tmp_path / "marks.csv"
+    marks.write_text("clip_id,start_s,stop_s,mark\nP1_joke,1000,2000,hand\n")
+    design = tmp_path / "design.csv"
+    design.write_text("clip_id,participant,condition\nP1_joke,P1,joke\nP2_joke,P2,joke\n")
+    facer.figure("strip", store, tmp_path / "f.png", design, marks=marks)
+    told = capsys.readouterr().err
+    assert "7 clips of the store are not in" in told
+    assert "1 mark(s) that cover no frame" in told

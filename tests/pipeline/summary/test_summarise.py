@@ -694,6 +694,30 @@ def test_a_baseline_before_the_clips_is_told_where_no_onset_is_known(study_store
     assert not found.notes
 
 
+def test_clips_and_events_whose_times_are_other_ones_are_told(study_store, tmp_path, caplog):
+    store = study_store({name: (RATE, {}) for name in "abc"})
+    table, design = tmp_path / "events.csv", tmp_path / "design.csv"
+    table.write_text(
+        "clip_id,onset_s,duration_s,trial_type\na,1,2,joke\na,2,0,key\nb,2500,2,joke\n"
+    )
+    one, whole, late = facer.summarise(store, events=table).notes
+    assert one == "1 of 3 clips have no onset and no event; their times count from the clip's " \
+        "beginning: c"  # fmt: skip
+    assert whole.startswith("2 of 4 events have no duration")
+    assert "key of a, start of c" in whole
+    assert "1 onset(s) after the end of their clip, such as 'joke' of 'b' at 2500 s" in late
+    assert facer.summarise(store, events=table, windows={"w": (0, 1)}).notes == (one, late)
+    facer.export(store, tmp_path / "out", format="json", events=table)
+    assert caplog.messages == [one, late]
+    design.write_text("clip_id,participant,onset_s\na,P1,1\nb,P2,\nc,P3,2\n")
+    (note,) = facer.summarise(store, design).notes
+    assert note.endswith("beginning: b")
+    table.write_text("clip_id,onset_s\na,1\nb,1\nc,1\n")
+    (note,) = facer.summarise(store, events=table).notes
+    assert note.startswith("3 of 3 events have no duration")
+    assert not facer.summarise(store).notes
+
+
 def test_a_threshold_that_no_value_passes_is_refused(study_store):
     store = study_store({"a": (RATE, {})})
     with pytest.raises(FacerError, match="threshold au12: found 40, expected 0 to 1"):
