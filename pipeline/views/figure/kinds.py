@@ -134,7 +134,10 @@ def _named(tables: Tables, feature: str) -> str:
 
 
 def _plot(axes: Axes, t_s: F64, values: F64, index: int, label: str | None) -> None:
-    """A curve, (T,) each, in a look of its own. A value alone is a dot: no line is drawn of it."""
+    """A curve, (T,) each, in a look of its own. A value alone is a dot: no line is drawn of it.
+
+    ``t_s`` are middles of bins: at their starts, what an event brings would rise before it.
+    """
     color, known = COLOURS[index % 7], np.pad(np.isfinite(values), 1)
     alone = known[1:-1] & ~known[:-2] & ~known[2:]
     axes.plot(t_s, values, color=color, linestyle=_DASHES[index % 4], label=label)
@@ -155,7 +158,7 @@ def _lines(axes: Axes, tables: Tables, config: FigureConfig, of: str, by: str) -
     groups = list(dict.fromkeys(getattr(curve, by) for curve in mine))
     for curve in mine:
         group = getattr(curve, by)
-        _plot(axes, curve.t_s, curve.value, groups.index(group), group or None)
+        _plot(axes, curve.t_s + 0.5 / config.grid, curve.value, groups.index(group), group or None)
     clips = len({curve.clip for curve in mine})
     events = f", {len(mine)} events" if len(mine) > clips else ""
     below = under(axes, f"{chosen}; n = {clips} clip(s){events}")
@@ -168,6 +171,7 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     """Mean of the participants' mean curves of every condition, with a bootstrap interval."""
     curves = _curves(tables, config)
     times, grid = _on_one_clock(curves, [curve.value for curve in curves], config.grid)
+    middles = times + 0.5 / config.grid
     found: dict[str, GroupMeans] = {}
     notes = []
     for index, condition in enumerate(sorted({c.condition for c in curves})):
@@ -177,8 +181,8 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
                 people[curve.person].append(line)
         values = np.array([_mean(np.array(people[person])) for person in sorted(people)])
         of = found[condition] = group_means(values, config.resamples, config.seed)
-        _plot(axes, times, of.mean, index, condition or "all")
-        axes.fill_between(times, of.low, of.high, color=COLOURS[index % 7], alpha=0.2, lw=0)
+        _plot(axes, middles, of.mean, index, condition or "all")
+        axes.fill_between(middles, of.low, of.high, color=COLOURS[index % 7], alpha=0.2, lw=0)
         least, most = int(of.participants.min()), int(of.participants.max())
         n = f"{most}" if least == most else f"{least}\u00a0to\u00a0{most}"  # along the curve
         notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{n}")  # one line each

@@ -261,7 +261,7 @@ def test_a_value_alone_is_a_dot(study_store, tmp_path, monkeypatch, kind):
         dots.extend(x if a == ("o",) else ()), plot(self, x, y, *a, **k))[1])  # fmt: skip
     store = study_store({"P1_joke": (RATE, {}, RATE == 2)}, "lone.zarr")
     facer.figure(kind, store, tmp_path / "f.svg", DESIGN)
-    assert dots == [2]
+    assert dots == pytest.approx([2.05])  # the middle of its bin
 
 
 LONG = "a condition whose name is as long as a sentence of some words "
@@ -304,3 +304,14 @@ def test_what_a_summary_tells_a_figure_tells(store, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "7 clips of the store are not in" in told
     assert "1 mark(s) that cover no frame" in told
+
+
+@pytest.mark.parametrize("kind", ["clip", "grand"])
+def test_a_curve_does_not_rise_before_the_event(study_store, tmp_path, kind, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "plot", lambda axes, t, v, *_, **__: drawn.append((t, v)))
+    store = study_store({"P1_a": (RATE, {"au12": RATE >= 2})})
+    numbers = rows(facer.figure(kind, store, tmp_path / "f.png", grid=1.0))
+    times, values = drawn[0]
+    assert np.interp([1.4, 2.6], times, values).tolist() == [0, 1]
+    assert [float(row["t_s"]) for row in numbers] == [0, 1, 2, 3]  # starts of bins
