@@ -58,7 +58,12 @@ def read_facereader(path: Path) -> Imported:
     names = imported.distinct(first, _names(header.names))
     letters = _have_letters((table_below(*log) for log in logs.values()), names)
     scale = {"au_scale": "intensity 0 to 5"} if letters else {}
-    clips = (_clip(clip_id, table_below(*log), names, letters) for clip_id, log in logs.items())
+    clips = (
+        imported.noted(
+            _clip(clip_id, table_below(*log), names, letters), names, _names(log[1].names)
+        )
+        for clip_id, log in logs.items()
+    )
     made = imported.provenance("facereader", "one face a frame", **scale)
     return Imported(tuple(names), (), made, clips)
 

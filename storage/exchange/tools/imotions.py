@@ -58,7 +58,11 @@ def read_imotions(path: Path) -> Imported:
     first = logs[0][2].names
     names = imported.distinct(logs[0][1], _names(first))
     scale = {} if _named(first, ("eventsource",)) is None else {"scale": "percent / 100"}
-    clips = (entry for log in logs for entry in _clips(*log, names))
+    clips = (
+        imported.noted(entry, names, _names(log[2].names))
+        for log in logs
+        for entry in _clips(*log, names)
+    )
     made = imported.provenance("imotions", "one face a frame", **scale)
     return Imported(tuple(names), (), made, clips)
 
@@ -88,6 +92,10 @@ def _clip_id(clip_id: str) -> str:
 
 def _clips(clip_id: str, file: Path, header: Header, names: Names) -> Iterator[Entry]:
     """Of every respondent of a file, in order; rows without a new measurement are left out."""
+    if lacking := [name for name in names.values() if name not in header.names]:
+        raise FacerError(
+            f"{file}: found no column {lacking[0]!r}, expected those of the first file"
+        )
     native = _named(header.names, ("eventsource",)) is not None
     who = _named(header.names, _RESPONDENTS) if native else None
     people: dict[str, list[Row]] = defaultdict(list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from facer.storage.schema import (
 from facer.storage.text.names import some
 
 Names = Mapping[str, str]  # facer's name of a column: the file's
+NamesOf = Callable[[Sequence[str]], Sequence[tuple[str, str]]]  # the same of a header
 _MOST_LEFT_OUT = 1_000_000  # frames that a file may leave out: nine hours at 30 Hz
 CLIP_COLUMNS = ("filename", "file_id", "file", "video", "video_id", "clip", "clip_id")
 _SLOWEST_HZ, _FASTEST_HZ = 0.1, 245.0  # of frames; times in a wrong unit are beyond
@@ -148,8 +149,9 @@ def refuse_row_as_header(files: Mapping[str, Path], header: Sequence[str]) -> No
 
 
 def one_a_file(
-    files: Mapping[str, Path], names: Names, read_clip: Callable[[str, CsvTable, Names], Entry]
-) -> Iterator[Entry]:
+    files: Mapping[str, Path], names: Names, names_of: NamesOf,
+    read_clip: Callable[[str, CsvTable, Names], Entry],
+) -> Iterator[Entry]:  # fmt: skip
     """Yield a clip a file; one without rows is a failed clip.
 
     FacerError for a file whose column of clips, such as ``filename``, has several.
@@ -158,9 +160,19 @@ def one_a_file(
         table = read_table(file)
         if table.rows:
             _refuse_many_clips(table)
-            yield read_clip(clip_id, table, names)
+            yield noted(read_clip(clip_id, table, names), names, names_of(table.header))
         else:
             yield Record(clip_id, "failed", 0, reason="its file has no rows"), None
+
+
+def noted(entry: Entry, names: Names, own: Sequence[tuple[str, str]]) -> Entry:
+    """A clip whose note says which of its file's ``own`` features the store has no column for."""
+    record, of_clip = entry
+    lost = [theirs for ours, theirs in own if ours not in names]
+    if not lost:
+        return entry
+    note = f"the first file has no {some(lost)}: left out"
+    return replace(record, reason="; ".join(filter(None, [record.reason, note]))), of_clip
 
 
 def _refuse_many_clips(table: CsvTable) -> None:

@@ -8,6 +8,7 @@ word), ``gaze_yaw``, ``gaze_pitch``. Frames without a face are not in the file.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,7 @@ def read_libreface(path: Path) -> Imported:
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
-    names = {
-        f"au{int(found[1]):02d}" if (found := _INTENSITY.fullmatch(name)) else name: name
-        for name in header
-        if _INTENSITY.fullmatch(name) or _OTHERS.fullmatch(name)
-    }
+    names = dict(_names(header))
     if not any(_INTENSITY.fullmatch(name) for name in names.values()):
         raise FacerError(
             f"{next(iter(files.values()))}: found no column such as "
@@ -54,7 +51,16 @@ def read_libreface(path: Path) -> Imported:
     provenance = imported.provenance(
         "libreface", "one face a frame", au_scale="intensity 0 to 5", expression_scale="0 or 1"
     )
-    return Imported((*names, *words), (), provenance, imported.one_a_file(files, names, read_clip))
+    clips = imported.one_a_file(files, names, _names, read_clip)
+    return Imported((*names, *words), (), provenance, clips)
+
+
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    return [
+        (f"au{int(found[1]):02d}" if (found := _INTENSITY.fullmatch(name)) else name, name)
+        for name in header
+        if _INTENSITY.fullmatch(name) or _OTHERS.fullmatch(name)
+    ]
 
 
 def _clip(clip_id: str, table: CsvTable, names: Names, expressions: bool) -> Entry:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +34,17 @@ def read_muse(path: Path) -> Imported:
     """
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
-    meta = 0
-    while meta < len(header) and _is_meta(header[meta]):
-        meta += 1
-    if not meta:
+    names = dict(_names(header))
+    if len(names) == len(header):
         imported.refuse_row_as_header(files, header)
-    names = {name: name for name in header[meta:]}
     if not names:
         raise FacerError(f"{path}: found only columns {', '.join(header)}, expected features")
-    clips = imported.one_a_file(files, names, _clip)
+    clips = imported.one_a_file(files, names, _names, _clip)
     return Imported(tuple(names), (), imported.provenance("muse", "as imported"), clips)
+
+
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in dropwhile(_is_meta, header)]
 
 
 def _is_meta(name: str) -> bool:

@@ -30,18 +30,21 @@ def read_openface(path: Path) -> Imported:
     files = imported.files_under(path, ".csv")
     header = imported.first_header(files)
     _refuse_pictures(path, header)
-    pairs = [(_name(name), name) for name in header if _FEATURE.fullmatch(name)]
-    names = imported.distinct(next(iter(files.values())), pairs)
+    names = imported.distinct(next(iter(files.values())), _names(header))
     if not names:
         raise FacerError(
             f"{next(iter(files.values()))}: found no AU, gaze or pose column, "
             "expected OpenFace 2 csv files"
         )
-    clips = imported.one_a_file(files, names, _clip)
+    clips = imported.one_a_file(files, names, _names, _clip)
     provenance = imported.provenance(
         "openface-2", "face_id with most valid frames", au_scale="intensity 0 to 5"
     )
     return Imported(tuple(names), (), provenance, clips)
+
+
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    return [(_name(name), name) for name in header if _FEATURE.fullmatch(name)]
 
 
 def _name(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -33,11 +33,7 @@ def read_pyfeat(path: Path, fps: float | None = None) -> Imported:
     exact times: they are frame / ``fps`` where ``fps`` is given and NaN otherwise.
     """
     files = imported.files_under(path, ".csv")
-    names = {
-        name.lower() if name.startswith("AU") else name: name
-        for name in imported.first_header(files)
-        if _FEATURE.fullmatch(name)
-    }
+    names = dict(_names(imported.first_header(files)))
     if not names:
         raise FacerError(
             f"{next(iter(files.values()))}: found no AU or emotion column, "
@@ -45,6 +41,14 @@ def read_pyfeat(path: Path, fps: float | None = None) -> Imported:
         )
     provenance = imported.provenance("py-feat", "largest face, or Identity seen most often")
     return Imported(tuple(names), (), provenance, _clips(files, names, fps))
+
+
+def _names(header: Sequence[str]) -> list[tuple[str, str]]:
+    return [
+        (name.lower() if name.startswith("AU") else name, name)
+        for name in header
+        if _FEATURE.fullmatch(name)
+    ]
 
 
 def _clips(files: Mapping[str, Path], names: Names, fps: float | None) -> Iterator[Entry]:
@@ -60,7 +64,7 @@ def _clips(files: Mapping[str, Path], names: Names, fps: float | None) -> Iterat
                     f"expected the rows of an input together and inputs of different names"
                 )
             seen[clip_id] = file
-            yield _clip(clip_id, table, names, fps)
+            yield imported.noted(_clip(clip_id, table, names, fps), names, _names(table.header))
 
 
 def _tables_by_input(file: Path) -> Iterator[tuple[str, CsvTable]]:

@@ -178,6 +178,24 @@ def test_imotions_10_has_a_block_of_meta_data_and_sources_by_name(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("kind", "text", "name"),
+    [("facereader", HEAD + COLUMNS + ROWS, "Scared"), ("imotions", V6, "Smile")],
+)
+def test_logs_of_other_columns_than_the_first(
+    tmp_path: Path, kind: ImportKind, text: str, name: str
+) -> None:
+    (tmp_path / "b.txt").write_text(text)
+    (tmp_path / "a.txt").write_text(text.replace(f"\t{name}", "\tX"))
+    records = [record for record, _ in imported(kind, tmp_path)[1].values()]
+    assert f"the first file has no {name}: left out" in records[-1].reason
+    assert "left out" not in records[0].reason
+    (tmp_path / "c.txt").write_text((tmp_path / "a.txt").read_text())
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(FacerError, match=rf"c.txt: found .* {name!r}"):
+        imported(kind, tmp_path)
+
+
+@pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
         ("facereader", "frame,timestamp\n1,0\n", "found no detailed log of FaceReader"),

@@ -135,6 +135,22 @@ def test_openface_columns_that_moved_between_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clips["a"][1].features, clips["b"][1].features)
 
 
+@pytest.mark.parametrize("kind", ["openface", "pyfeat", "libreface", "muse"])
+def test_features_that_the_first_file_lacks_are_told(tmp_path: Path, kind: ImportKind) -> None:
+    texts = {
+        "openface": OPENFACE, "pyfeat": f"{BOX},AU12,AU13\n1,2,10,20,0.9,0.5,1\n",
+        "libreface": "frame_idx,au_12_intensity,au_13_intensity\n0,1,1\n",
+        "muse": "timestamp,AU12_r,f\n0,1,1\n",
+    }  # fmt: skip
+    last = {"openface": "AU12_c", "pyfeat": "AU13", "libreface": "au_13_intensity", "muse": "f"}
+    (tmp_path / "b.csv").write_text(texts[kind])
+    shorter = [line.rpartition(",")[0] for line in texts[kind].splitlines()]
+    (tmp_path / "a.csv").write_text("\n".join(shorter))
+    _, clips = imported(kind, tmp_path)
+    assert "first file" not in clips["a"][0].reason
+    assert f"the first file has no {last[kind]}: left out" in clips["b"][0].reason
+
+
 def test_openface_names_in_lower_case_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(OPENFACE.lower())
     found, _ = imported("openface", tmp_path)
