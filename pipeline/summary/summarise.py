@@ -151,7 +151,7 @@ def _windows_notes(of: Study) -> Iterator[str]:
 
 def _whole_clips(of: Study) -> Iterator[str]:
     """Say which events have the whole clip for their window, where that is not so of all."""
-    events = [(clip, event) for clip, mine in of.events.items() for event in mine]
+    events = [(clip, event) for clip, mine in of.events.items() for event in mine if event != START]
     whole = [f"{event.name} of {clip}" for clip, event in events if event.duration_s is None]
     if not of.config.windows and whole and ("events" in of.files or len(whole) < len(events)):
         yield (

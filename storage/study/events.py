@@ -57,7 +57,13 @@ def read_events(path: Path, clip_ids: Sequence[str]) -> Mapping[str, Sequence[Ev
         if column is not None:
             table.require_seconds(column)
     found: dict[str, list[Event]] = defaultdict(list)
+    rows: dict[tuple[str, ...], int] = {}
     for row, cells in enumerate(table.rows):
+        if (first := rows.setdefault(cells, row)) != row:
+            raise FacerError(
+                f"{table.at(row)}: found the same row again (first at line {table.lines[first]}), "
+                "expected each event once; it would count twice"
+            )
         at = table.number(row, onset)
         length = float("nan") if duration is None else table.number(row, duration)
         if at != at or length < 0:

@@ -703,8 +703,8 @@ def test_clips_and_events_whose_times_are_other_ones_are_told(study_store, tmp_p
     one, whole, late = facer.summarise(store, events=table).notes
     assert one == "1 of 3 clips have no onset and no event; their times count from the clip's " \
         "beginning: c"  # fmt: skip
-    assert whole.startswith("2 of 4 events have no duration")
-    assert "key of a, start of c" in whole
+    assert whole.startswith("1 of 3 events have no duration")
+    assert whole.endswith(": key of a")
     assert "1 onset(s) after the end of their clip, such as 'joke' of 'b' at 2500 s" in late
     assert facer.summarise(store, events=table, windows={"w": (0, 1)}).notes == (one, late)
     facer.export(store, tmp_path / "out", format="json", events=table)
@@ -716,6 +716,9 @@ def test_clips_and_events_whose_times_are_other_ones_are_told(study_store, tmp_p
     (note,) = facer.summarise(store, events=table).notes
     assert note.startswith("3 of 3 events have no duration")
     assert not facer.summarise(store).notes
+    table.write_text("clip_id,onset_s\na,1\nb,1\na,1\n")
+    with pytest.raises(FacerError, match=r"events.csv:4: found the same row again .* line 2"):
+        facer.summarise(store, events=table)
 
 
 def test_a_threshold_that_no_value_passes_is_refused(study_store):
