@@ -190,8 +190,8 @@ def _notes(path: Path, match: Match) -> tuple[str, ...]:
         notes.append(f"{len(match.labels_only)} clips of {path} are not in the store, such as "
                      f"{match.labels_only[0]}{''.join(like)}")  # fmt: skip
     if match.store_only:
-        notes.append(f"{len(match.store_only)} clips of the store are not in {path} and are left "
-                     f"out, such as {match.store_only[0]}")  # fmt: skip
+        notes.append(f"{len(match.store_only)} clips of the store are not in {path} and stand "
+                     f"outside the study, such as {match.store_only[0]}")  # fmt: skip
     return tuple(notes)
 
 
