@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -186,7 +186,7 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         least, most = int(of.participants.min()), int(of.participants.max())
         n = f"{most}" if least == most else f"{least}\u00a0to\u00a0{most}"  # along the curve
         notes.append(f"{condition or 'all'}\u00a0n\u00a0=\u00a0{n}")  # one line each
-    what = f"participants: {', '.join(notes)}; band: 95 % bootstrap interval"
+    what = f"participants: {', '.join(notes)}; {_interval('band: ', found.values())}"
     below = under(axes, what)
     add_lines(axes, max(0, below.count("\n") - 1))
     axes.set(xlabel=f"time (s)\n{below}", ylabel=_named(tables, config.feature))
@@ -196,6 +196,14 @@ def _grand(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
         for condition, of in found.items()
         for t, n, m, lo, hi in zip(times, of.participants, of.mean, of.low, of.high, strict=True)
     ])  # fmt: skip
+
+
+def _interval(drawn_as: str, means: Iterable[GroupMeans]) -> str:
+    """What is said of intervals, which not all means have."""
+    low = np.concatenate([of.low for of in means])
+    if np.isnan(low).all():
+        return "no interval"
+    return f"{drawn_as}95 % bootstrap interval" + ", from 3 on" * bool(np.isnan(low).any())
 
 
 def _mean(rows: F64) -> F64:
@@ -299,17 +307,19 @@ def _strip(axes: Axes, tables: Tables, config: FigureConfig) -> Collected:
     conditions, people = _people(tables, config.feature)
     if not people:
         raise FacerError(f"{config.feature}: found no window with a mean, expected some")
-    numbers = []
+    numbers, means = [], []
     for place, condition in enumerate(conditions):
         values = np.array([v[condition] for v in people.values() if condition in v])
         apart = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else np.zeros(1)
         axes.plot(place + apart, values, "o", ms=2.5, color=COLOURS[place % 7], alpha=0.6)
         found = group_means(values[:, None], config.resamples, config.seed)
+        means.append(found)
         axes.plot([place - 0.25, place + 0.25], [found.mean[0]] * 2, color="black")
         axes.vlines(place, found.low[0], found.high[0], color="black")
         numbers.append(f"n = {len(values)}")
     name_places(axes, [condition or "all" for condition in conditions], numbers)
-    below, label = "line: mean and 95 % bootstrap interval", _named(tables, config.feature)
+    below = under(axes, f"line: mean, {_interval('', means)}")
+    label = _named(tables, config.feature)
     axes.set(xlabel=below, ylabel=f"mean {label}", xlim=(-0.5, len(conditions) - 0.5))
     return Collected.of(_PERSON, [(p, c, m) for p, v in people.items() for c, m in v.items()])
 

@@ -313,5 +313,19 @@ def test_a_curve_does_not_rise_before_the_event(study_store, tmp_path, kind, mon
     store = study_store({"P1_a": (RATE, {"au12": RATE >= 2})})
     numbers = rows(facer.figure(kind, store, tmp_path / "f.png", grid=1.0))
     times, values = drawn[0]
-    assert np.interp([1.4, 2.6], times, values).tolist() == [0, 1]
+    assert np.interp([1.4, 2.6], times, values) == pytest.approx([0, 1])
     assert [float(row["t_s"]) for row in numbers] == [0, 1, 2, 3]  # starts of bins
+
+
+@pytest.mark.parametrize("kind", ["grand", "strip"])
+@pytest.mark.parametrize(
+    ("people", "more", "said"),
+    [(3, {}, "95 % bootstrap interval<"), (2, {}, "no interval<"), (3, {"resamples": 0}, "no in"),
+     (4, {}, "interval, from 3 on<")],
+)  # fmt: skip
+def test_an_interval_is_told_where_one_is_drawn(study_store, tmp_path, kind, people, more, said):
+    pairs = {f"P{p}_{c}" for p in range(people) for c in "ab"}
+    pairs -= {"P2_b", "P3_b"} if people == 4 else set()
+    store = study_store({name: (RATE, {}) for name in sorted(pairs)})
+    facer.figure(kind, store, tmp_path / "f.svg", DESIGN, width="double", **more)
+    assert said in (tmp_path / "f.svg").read_text()
