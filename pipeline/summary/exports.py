@@ -6,14 +6,14 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from facer.pipeline.summary.clips import ClipSummary, There, idle_note, late_note
+from facer.pipeline.summary.clips import ClipSummary, Features, There, idle_note, late_note
 from facer.pipeline.summary.config import ExportConfig
 from facer.pipeline.summary.people import person_of
 from facer.pipeline.summary.rows import clip_row
@@ -22,7 +22,7 @@ from facer.stages.summary.config import SummaryConfig
 from facer.stages.summary.grid import bins, frame_bins, series
 from facer.stages.summary.units import units
 from facer.storage import FeatureStore
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.exchange import bids, logs
 from facer.storage.exchange.formats import FRAME_TABLES, STUDY_FORMATS, StudyFormat
 from facer.storage.exchange.frames import FrameTable
@@ -34,7 +34,7 @@ from facer.storage.files.objects import LocalObjects
 from facer.storage.files.refusals import refuse_existing
 from facer.storage.study.design import design_of
 from facer.storage.study.events import START
-from facer.storage.text.names import distinct, numbered
+from facer.storage.text.names import distinct, numbered, some
 
 _JSON_HZ = 10.0
 _UNFILLED_S = 0.0  # longest unseen gap that curves go on over: they have no column that says so
@@ -99,6 +99,7 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
             f"{of.store.path}: found action units of 0 to 5, expected shares, as those of a log of "
             "FaceReader are; export to another format"
         )
+    _refuse_empty(of, form)
     written, idle, late = 0, list[str](), list[str]()
     with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
@@ -115,6 +116,24 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
             place.write(name, data)
     _tell([*notes_of(of), *idle_note(idle), *late_note(late)])
     return written
+
+
+def _refuse_empty(of: Study, form: StudyFormat) -> None:
+    """FacerError where no feature of the store has a column in the files of a format."""
+    names = of.features.names
+    columns: dict[str, Collection[str]] = {
+        "facereader": logs.facereader_columns(names),
+        "openface": logs.openface_units(names, _thresholds(of.features)),
+    }
+    if form in columns and not columns[form]:
+        raise FacerError(
+            f"{of.store.path}: found features {some(names)}, expected some that {form} has, such "
+            f"as au12; {named('format')} csv or json take any"
+        )
+
+
+def _thresholds(of: Features) -> Mapping[str, float]:
+    return dict(zip(of.names, of.thresholds.tolist(), strict=True))
 
 
 def _tell(notes: Iterable[str]) -> None:
@@ -269,9 +288,8 @@ def _file_name(text: str) -> str:
 
 
 def _openface(place: _Place, clip: ClipSummary, there: There) -> None:
-    names = clip.features.names
-    thresholds = dict(zip(names, clip.features.thresholds.tolist(), strict=True))
-    place.write(f"{clip.row.clip_id}.csv", logs.openface(there[1], names, thresholds))
+    text = logs.openface(there[1], clip.features.names, _thresholds(clip.features))
+    place.write(f"{clip.row.clip_id}.csv", text)
 
 
 def _json(place: _Place, clip: ClipSummary, there: There) -> None:

@@ -24,14 +24,24 @@ _UNITS = {
 }  # fmt: skip
 
 
+def facereader_columns(names: Sequence[str]) -> dict[str, str]:
+    """FaceReader's names of the features that its logs can have, by ours."""
+    known = {name: word for name, word in _FACEREADER.items() if name in names}
+    return {**known, **{name: _unit(name) for name in names if name not in known and _unit(name)}}
+
+
+def openface_units(names: Sequence[str], thresholds: Mapping[str, float]) -> list[str]:
+    """The action units whose presence a threshold tells."""
+    return [name for name in names if _unit(name) and thresholds[name] == thresholds[name]]
+
+
 def facereader(record: Record, clip: ClipFeatures, names: Sequence[str], stimulus: str) -> str:
     """Return a detailed log of FaceReader: tab-delimited, ``FIND_FAILED`` where no face was seen.
 
     Columns that facer does not measure, such as contempt and the head's orientation, are left
     out; unit cells are numbers, because letters from A to E would claim intensities.
     """
-    columns = {**{n: w for n, w in _FACEREADER.items() if n in names},
-               **{n: _unit(n) for n in names if n not in _FACEREADER and _unit(n)}}  # fmt: skip
+    columns = facereader_columns(names)
     head = [
         "Video analysis detailed log", "Face Model:\tfacer", "Calibration:\tNone",
         "Start time:\t00:00:00.000", f"Filename:\t{_one_line(record.source or record.clip_id)}",
@@ -73,7 +83,7 @@ def openface(clip: ClipFeatures, names: Sequence[str], thresholds: Mapping[str, 
     A unit is present above its threshold; without a number, the cell of a frame with a face is
     empty. There are no ``_r`` columns: those are intensities.
     """
-    units = [name for name in names if _unit(name) and name in thresholds]
+    units = openface_units(names, thresholds)
     places = [names.index(name) for name in units]
     lines = [", ".join(["frame", "face_id", "timestamp", "confidence", "success",
                         *(f"{name.upper()}_c" for name in units)])]  # fmt: skip

@@ -390,3 +390,12 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
     ):
         assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["facereader", "openface"])
+def test_a_log_without_any_feature_is_refused(tmp_path, form):
+    (tmp_path / "a.csv").write_text("timestamp,mel00\n0,1\n40,2\n")
+    store = facer.import_("muse", tmp_path / "a.csv", tmp_path / "s.zarr").store
+    with pytest.raises(FacerError, match=f"found features mel00, expected some that {form} has"):
+        facer.export(store, tmp_path / "out", format=form)
+    assert not (tmp_path / "out").exists()
