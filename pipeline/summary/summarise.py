@@ -18,6 +18,7 @@ from facer.pipeline.summary.clips import ClipSummary, Features, idle_note, late_
 from facer.pipeline.summary.people import People, person_of
 from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
+from facer.stages.summary.track import EPS
 from facer.stages.summary.windows import of_known
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
@@ -137,7 +138,13 @@ def notes_of(of: Study) -> Iterator[str]:
 
 
 def _windows_notes(of: Study) -> Iterator[str]:
-    """Say which windows are other ones than is thought."""
+    """Say which windows are other ones than is thought, or stay empty."""
+    rest, least = of.config.baseline, of.config.min_baseline
+    if rest is not None and rest[1] - rest[0] < least - EPS:
+        yield (
+            f"baseline {rest[0]:g}:{rest[1]:g} is shorter than the {least:g} s that must be seen "
+            "of it (min-baseline), so that nothing is compared with it"
+        )
     if any(event.onset_s > 0 for events in of.events.values() for event in events):
         yield from _whole_clips(of)
         return

@@ -721,6 +721,14 @@ def test_clips_and_events_whose_times_are_other_ones_are_told(study_store, tmp_p
         facer.summarise(store, events=table)
 
 
+def test_a_baseline_that_is_too_short_ever_to_count_is_told(study_store):
+    store = study_store({"a": (RATE, {})})
+    (note,) = facer.summarise(store, baseline=(0, 0.5)).notes
+    assert note.startswith("baseline 0:0.5 is shorter than the 1 s that must be seen of it")
+    assert not facer.summarise(store, baseline=(0, 0.5), min_baseline=0.5).notes
+    assert not facer.summarise(store, baseline=(0.1, 1.1)).notes
+
+
 def test_a_threshold_that_no_value_passes_is_refused(study_store):
     store = study_store({"a": (RATE, {})})
     with pytest.raises(FacerError, match="threshold au12: found 40, expected 0 to 1"):
