@@ -93,7 +93,16 @@ def _curves(tables: Tables, config: FigureConfig) -> list[_Curve]:
         who[clip, event] = (person or clip, condition)
     curves = [_Curve(*key, *who[key], *np.array(rows, np.float64).T) for key, rows in found.items()]
     if not curves:
-        raise FacerError(f"{config.feature}: found no clip with a measured face, expected some")
+        told = Counter(
+            ": ".join(filter(None, cells))
+            for block in tables["clips"].blocks
+            for cells in zip(block["status"], block["reason"], strict=True)
+        )
+        why = "; ".join(f"{n} {what}" for what, n in told.most_common(3))
+        raise FacerError(
+            f"{config.feature}: found no clip that counts with a measured face (clips: {why}), "
+            "expected some"
+        )
     return curves
 
 

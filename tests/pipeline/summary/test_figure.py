@@ -329,3 +329,11 @@ def test_an_interval_is_told_where_one_is_drawn(study_store, tmp_path, kind, peo
     store = study_store({name: (RATE, {}) for name in sorted(pairs)})
     facer.figure(kind, store, tmp_path / "f.svg", DESIGN, width="double", **more)
     assert said in (tmp_path / "f.svg").read_text()
+
+
+def test_without_curves_the_clips_reasons_are_told(tmp_path):
+    text = "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,AU12,input,frame\n"
+    (tmp_path / "a.csv").write_text(text + "1,2,10,20,0.9,0.5,a.mp4,0\n1,2,10,20,0.9,0.5,a.mp4,1\n")
+    store = facer.import_("pyfeat", tmp_path / "a.csv", tmp_path / "s.zarr").store
+    with pytest.raises(FacerError, match=r"\(clips: 1 failed: its frames have no times\)"):
+        facer.figure("grand", store, tmp_path / "f.png")
