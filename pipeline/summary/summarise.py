@@ -26,9 +26,10 @@ from facer.storage.schema import F64
 from facer.storage.streaming import stream
 from facer.storage.study.columns import Block, Column
 from facer.storage.study.design import WHO, Design, design_of
-from facer.storage.study.events import Event, events_of, read_events
+from facer.storage.study.events import START, Event, events_of, read_events
 from facer.storage.study.marks import Mark, read_marks
 from facer.storage.study.tables import Collected, TableWriter
+from facer.storage.text.names import some
 
 Sink = Callable[[str, Sequence[Column]], TableWriter]
 """Begins a table by its name and columns."""
@@ -124,7 +125,14 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
 
 
 def _before_the_clips(of: Study) -> Iterator[str]:
-    """Say which windows end before any clip begins, because nothing tells an onset."""
+    """Say which clips have no onset where others do, and which windows end before any begins."""
+    clips = [row.clip_id for row in of.design.rows if row.known and not row.exclude]
+    bare = [clip for clip in clips if of.events[clip][0] is START]
+    if 0 < len(bare) < len(clips):
+        yield (
+            f"{len(bare)} of {len(clips)} clips have no onset and count from their start, "
+            f"the others from an event: {some(bare)}"
+        )
     if any(event.onset_s > 0 for events in of.events.values() for event in events):
         return
     for name, span in {**of.config.windows, "baseline": of.config.baseline}.items():

@@ -683,6 +683,19 @@ def test_a_design_of_a_german_lab(tmp_path):
     assert [note.partition("was")[2] for note in found.notes[1:]] == [" 'onset_s' meant?"]
 
 
+@pytest.mark.parametrize("how", ["events", "design"])
+def test_clips_without_an_onset_beside_others_are_told(study_store, tmp_path, how):
+    """Seen: a clip that events.csv lacks was averaged from its first frame on, with the others."""
+    store = study_store({name: (RATE, {}) for name in "abc"})
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "clip_id,onset_s\na,2.5\nb,\nc,0\n" if how == "design" else "clip_id,onset_s\na,2\nc,0\n"
+    )
+    note = facer.summarise(store, **{how: table}).notes[-1]
+    assert note.startswith("1 of 3 clips have no onset and count from their start")
+    assert note.endswith(": b")
+
+
 def test_a_baseline_before_the_clips_is_told_where_no_onset_is_known(study_store, tmp_path):
     store = study_store({"a": (RATE, {}), "b": (RATE, {})})
     (note,) = facer.summarise(store, baseline=(-2, 0), windows={"after": (0, 1)}).notes
