@@ -98,6 +98,10 @@ def test_what_cannot_be_fused_is_refused(runs, tmp_path):
     )
     with pytest.raises(FacerError, match=told):
         facer.fuse([runs[0], tmp_path / "other"])
+    (tmp_path / "fewer.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+    train_head(replace(config, run=tmp_path / "turned"))
+    with pytest.raises(FacerError, match=r"of other ids or order on val \(in another order\)"):
+        facer.fuse([runs[0], tmp_path / "turned"])
 
 
 def test_what_a_run_lacks_and_other_scales_are_told_of_a_fusion(runs, tmp_path):
