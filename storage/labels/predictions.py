@@ -17,7 +17,7 @@ from facer.storage.files.atomic import write_atomic
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, csv_writer, read_table
 from facer.storage.files.regular import open_regular
-from facer.storage.labels.challenges import CHALLENGES, last_name, positions
+from facer.storage.labels.challenges import CHALLENGES, bare_id, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, PREDICTION_COLUMNS, LabelKind, LabelOptions
 from facer.storage.labels.values import as_float32, notation
@@ -121,10 +121,10 @@ def read_predictions(
     ids = table.column(clip)
     first: dict[str, int] = {}
     for row, clip_id in enumerate(ids):
-        if first.setdefault(clip_id, row) != row:
+        if (before := first.setdefault(bare_id(clip_id), row)) != row:
             raise FacerError(
                 f"{table.at(row)}: found id {clip_id!r} again, expected it once "
-                f"(first in {table.at(first[clip_id])})"
+                f"(first in {table.at(before)})"
             )
     if not ids:
         raise FacerError(f"{path}: found no rows under the header, expected one a clip")

@@ -1,8 +1,8 @@
-"""Commands that score: evaluate, score."""
+"""Commands that score: evaluate, fuse, score."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +30,27 @@ if TYPE_CHECKING:
 _GROUPS_SHOWN = 30
 
 
+def _predictions_options(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Where predictions are written, and in what form."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("--no-brackets", is_flag=True,
+                         help="Write 10000, not [10000], in eri and muse."),
+            click.option("--format", "form", type=click.Choice(KINDS), default="plain",
+                         show_default=True, help="Of the csv."),
+            click.option("--predictions", type=PATH, help=text),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return add
+
+
 @click.command()
 @click.argument("run", type=PATH)
 @with_settings(EVALUATE)
-@click.option(
-    "--predictions",
-    type=PATH,
-    help="Write predictions as csv; - for stdout, instead of the scores.",
-)
-@click.option("--format", "form", type=click.Choice(KINDS), default="plain", show_default=True,
-              help="Of the csv.")  # fmt: skip
-@click.option("--no-brackets", is_flag=True, help="Write 10000, not [10000], in eri and muse.")
+@_predictions_options("Write predictions as csv; - for stdout, instead of the scores.")
 @json_option
 def evaluate(
     run: Path, predictions: Path | None, form: Any, no_brackets: bool, as_json: bool,
@@ -59,13 +69,13 @@ def evaluate(
     from facer.pipeline.functions.heads import evaluate as evaluate_run
     from facer.pipeline.intensity.scoring.compare import RunComparison
 
-    if as_json and predictions == STDOUT:
-        raise click.UsageError("--predictions - and --json: stdout takes one of them")
+    _refuse_two_results(as_json, predictions)
     result = evaluate_run(run, **settings)
     found = result.first if isinstance(result, RunComparison) else result
     if predictions is not None:
         found.write(predictions, form, not no_brackets)
     if predictions == STDOUT:
+        _warn_of(found)
         return
     if as_json:
         print_json(result)
@@ -75,6 +85,11 @@ def evaluate(
         _print_runs(result, settings["against"])
     if predictions is not None:
         echo(f"predictions of {len(found.label_ids)} clips: {predictions}")
+
+
+def _refuse_two_results(as_json: bool, predictions: Path | None) -> None:
+    if as_json and predictions == STDOUT:
+        raise click.UsageError("--predictions - and --json: stdout takes one of them")
 
 
 def _print_runs(both: RunComparison, against: Path | None) -> None:
@@ -102,6 +117,17 @@ def print_evaluation(found: Evaluation) -> None:
 
 
 def _print_figures(found: Evaluation) -> None:
+    """Print the scores, if there are labels, and what to know of them or of the predictions."""
+    _print_scores_of(found)
+    _warn_of(found)
+
+
+def _warn_of(found: Evaluation) -> None:
+    for warning in found.warnings:
+        warn(warning)
+
+
+def _print_scores_of(found: Evaluation) -> None:
     from facer.stages.intensity.metrics import METRICS
 
     if found.ensemble is None or found.intervals is None or found.ensemble_intervals is None:
@@ -129,8 +155,6 @@ def _print_figures(found: Evaluation) -> None:
                        f"{interval.low:z.4f} to {interval.high:z.4f}")  # fmt: skip
     for groups in filter(None, (found.folds, found.by)):
         _print_groups(groups)
-    for warning in found.warnings:
-        warn(warning)
 
 
 def _print_header(width: int) -> None:
@@ -173,9 +197,12 @@ def _print_scores(
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN ...",
                 type=PATH)  # fmt: skip
 @with_settings(FUSE)
-@click.option("--predictions", type=PATH, help="Write the fused predictions as csv.")
+@_predictions_options("Write the fused predictions as csv; - for stdout, instead of the scores.")
 @json_option
-def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **settings: Any) -> None:
+def fuse(
+    runs: tuple[Path, ...], predictions: Path | None, form: Any, no_brackets: bool, as_json: bool,
+    **settings: Any,
+) -> None:  # fmt: skip
     """Fuse runs late: average their predictions on the same clips, and score that.
 
     \b
@@ -185,10 +212,14 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
     """
     from facer.pipeline.functions.heads import fuse as fuse_runs
 
+    _refuse_two_results(as_json, predictions)
     found = fuse_runs(runs, **settings)
     scores = found.fusion
     if predictions is not None:
-        scores.write(predictions)
+        scores.write(predictions, form, not no_brackets)
+    if predictions == STDOUT:
+        _warn_of(scores)
+        return
     if as_json:
         print_json(found)
         return
@@ -200,6 +231,8 @@ def fuse(runs: tuple[Path, ...], predictions: Path | None, as_json: bool, **sett
         echo(f"  {run!s:{width}}  {cells}")
     print_evaluation(scores)
     for run, gain, p in zip(runs, found.gains, found.p_holm, strict=True):
+        if gain is None:
+            continue
         _print_comparison(f"mean Pearson of the fusion, less that of {run}", gain)
         if p is not None:
             echo(f"  p = {p:.3f} by Holm's correction for {len(runs)} runs")

@@ -14,6 +14,7 @@ from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.statistics.intervals import Comparison, compare
 from facer.storage.errors import FacerError, named
 from facer.storage.schema import F32
+from facer.storage.text.names import some
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,13 @@ def check_same_clips(one: Evaluation, two: Evaluation, runs: str) -> None:
     """``FacerError`` unless two runs were scored on the same clips, intensities and labels."""
     if (one.label_ids, one.names) != (two.label_ids, two.names):
         first, second = (f"{len(of.label_ids)} clips, {', '.join(of.names)}" for of in (one, two))
+        found = f"score other clips or intensities on {one.split} ({first}; {second})"
+        if first == second:
+            odd = sorted({*one.label_ids} ^ {*two.label_ids})
+            how = f"such as {some(odd)}" if odd else "in another order"
+            found = f"score clips of other ids or order on {one.split} ({how})"
         raise FacerError(
-            f"{runs}score other clips or intensities on {one.split} ({first}; {second}), expected "
-            f"the same; give both one label file by {named('labels')}"
+            f"{runs}{found}, expected the same; give both one label file by {named('labels')}"
         )
     if not np.array_equal(one.targets, two.targets, equal_nan=True):
         raise FacerError(

@@ -146,6 +146,7 @@ class Evaluation:
             "calibrated_on": self.calibrate,
             "mean": None,
             "per_emotion": None,
+            "warnings": list(self.warnings),
         }
         if self.ensemble is None or self.intervals is None or self.ensemble_intervals is None:
             return result
@@ -164,7 +165,6 @@ class Evaluation:
             **({"by": self.by.to_json()} if self.by else {}),
             "constant": list(self.constant),
             "not_defined": list(self.not_defined),
-            "warnings": list(self.warnings),
         }
 
     def to_dataframe(self) -> pandas.DataFrame:

@@ -31,7 +31,7 @@ class FusionResult:
     weights_from: str  # equal or val
     fusion: Evaluation
     members: tuple[Evaluation, ...]  # (R,), on as many seeds as the fusion
-    gains: tuple[Comparison, ...]  # (R,) of the fusion over each run, in mean Pearson
+    gains: tuple[Comparison | None, ...]  # (R,) over each run, in mean Pearson; None: no labels
     p_holm: tuple[float | None, ...]  # (R,) corrected for the number of runs
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class FusionResult:
                     "run": str(run),
                     "weights": dict(zip(self.fusion.names, weights.tolist(), strict=True)),
                     "mean": member.to_json()["mean"],
-                    "gain": asdict(gain) | {"p_holm": p},
+                    "gain": None if gain is None else asdict(gain) | {"p_holm": p},
                 }
                 for run, weights, member, gain, p in zip(
                     self.runs, self.weights, self.members, self.gains, self.p_holm, strict=True
@@ -81,15 +81,19 @@ def fuse(config: FuseConfig) -> FusionResult:
     members = tuple(
         rescored(one, dict(enumerate(values))) for one, values in zip(found, stacked, strict=True)
     )
-    if scores.ensemble is None:
-        raise FacerError(f"split {scores.split}: found no labels to score the fusion on")
-    gains = tuple(
-        compare(scores.predictions, one.predictions, first.targets, first.subjects, first.label_ids)
-        for one in members
-    )
-    corrected = iter(holm([gain.p_value for gain in gains if gain.p_value is not None]))
-    p_holm = tuple(None if gain.p_value is None else next(corrected) for gain in gains)
+    gains = tuple(_gain(scores, one) for one in members)
+    p_values = [None if gain is None else gain.p_value for gain in gains]
+    corrected = iter(holm([p for p in p_values if p is not None]))
+    p_holm = tuple(None if p is None else next(corrected) for p in p_values)
     return FusionResult(config.runs, weights, config.weights, scores, members, gains, p_holm)
+
+
+def _gain(fusion: Evaluation, one: Evaluation) -> Comparison | None:
+    """How much better the fusion is than a run; None without labels, as of a challenge's test."""
+    if fusion.ensemble is None:
+        return None
+    labels = fusion.targets, fusion.subjects, fusion.label_ids
+    return compare(fusion.predictions, one.predictions, *labels)
 
 
 def _scored(run: Path, split: Split | None, config: FuseConfig) -> Evaluation:

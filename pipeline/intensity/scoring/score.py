@@ -19,6 +19,7 @@ from facer.storage import IntensityLabels, match_clips, read_labels
 from facer.storage.errors import FacerError, named
 from facer.storage.labels.groups import label_column
 from facer.storage.labels.predictions import read_predictions
+from facer.storage.labels.values import find_outliers
 from facer.storage.schema import F32, Bools
 from facer.storage.text.names import some
 
@@ -48,7 +49,22 @@ class FileScores:
             found.append(
                 f"{self.path}: several predictions could mean {some(self.ambiguous)}: not scored"
             )
-        return (*found, *self._other_scale())
+        return (*found, *self._codes(), *self._other_scale())
+
+    def _codes(self) -> Iterator[str]:
+        """Say which predictions are far from all others, as -1 where there is none."""
+        of = self.scores
+        names: dict[float, list[str]] = {}
+        for name, labels, column in zip(of.names, of.targets.T, of.predictions.T, strict=True):
+            low = np.nanmin(labels, initial=0)  # a head's numbers go a little below the labels
+            kept = np.where(column % 1, column.clip(low), column)
+            for odd in find_outliers(name, kept.astype(np.float64)):
+                names.setdefault(odd.value, []).append(f"{name} ({len(odd.rows)} clips)")
+        for value, where in names.items():
+            yield (
+                f"{self.path}: predictions of {', '.join(where)} are {value:g}, far from all "
+                "others, and are scored so; leave the cell empty where nothing is predicted"
+            )
 
     def _other_scale(self) -> Iterator[str]:
         """Say which predictions are many times as large, or as small, as the labels."""

@@ -183,6 +183,13 @@ def _read_multi_task(file: LabelFile, header: list[str]) -> list[tuple[str, _Row
     valence, arousal, expression = (names.index(name) for name in _MULTI_TASK[1:])
     cells = file.cells(header.index("image"))
     images = [inside(cell, file.at(row)) for row, cell in enumerate(cells)]
+    first: dict[str, int] = {}
+    for row, image in enumerate(images):
+        if first.setdefault(image, row) != row:
+            raise FacerError(
+                f"{file.at(row)}: found the image {image!r} again, expected it once (first in "
+                f"{file.at(first[image])})"
+            )
     folders = np.array([image.rpartition("/")[0] for image in images])
     rows = _Rows(
         np.array([image.rpartition("/")[2].encode() for image in images], np.bytes_),

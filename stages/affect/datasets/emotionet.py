@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,33 +48,62 @@ def read_emotionet(root: str | Path, split: Split, aligner: Aligner) -> AffectSe
     """One split (``train`` or ``val``) of the annotation files in a folder.
 
     Tab-separated with URLs, or csv with ``name,AU1,...``. The split is that in the file's
-    name; in files without one, a tenth of the images, by the checksum of the name, is val.
-    Images lie anywhere below the folder. ``FacerError`` with file and line for a bad line.
+    name; in files without one, a tenth of the images, by the checksum of the name, is val. An
+    image of val is not in train. Images lie anywhere below the folder. ``FacerError`` with file
+    and line for a bad line.
     """
     root = Path(root)
     if not root.is_dir():
         raise FacerError(f"{root}: no such folder, expected the folder of EmotioNet")
     paths = [p for s in ("txt", "tsv", "csv") for p in sorted(root.glob(f"*.{s}"))]
-    parts = [_of_split(_read_file(path), path, split) for path in paths]
-    rows = _Rows(
-        [name for part in parts for name in part.names],
-        np.concatenate([np.zeros((0, len(ACTION_UNITS)), np.float32), *(p.au for p in parts)]),
-    )
-    rows = rows.take(np.asarray(np.isfinite(rows.au).any(axis=1)))
+    files = [(_read_file(path), path) for path in paths]
+    rows = _joined([_of_split(rows, path, split) for rows, path in files])
+    rows, notes = _one_row_each(rows)
+    if split == "train":
+        total = len(rows.names)
+        val = {n for part, path in files for n in _of_split(part, path, "val").names}
+        both = [name for name in rows.names if name in val]
+        notes += note("emotionet", "training images are left out: they are in val", both, total)
+        rows = rows.take(np.array([name not in val for name in rows.names], np.bool_))
     if not rows.names:
         raise NoSplitError(
             f"{root}: found no labelled row of the {split} split in {len(paths)} annotation "
             "files; expected .txt, .tsv or .csv files with URLs or names and AU columns"
+            + "".join(f"; {one}" for one in notes)
         )
-    return _to_set(root, rows, aligner)
+    return _to_set(root, rows, aligner, notes)
 
 
-def _to_set(root: Path, rows: _Rows, aligner: Aligner) -> AffectSet:
+def _joined(parts: Sequence[_Rows]) -> _Rows:
+    """The labelled rows of some files, one after another."""
+    none = np.zeros((0, len(ACTION_UNITS)), np.float32)
+    names = [name for part in parts for name in part.names]
+    rows = _Rows(names, np.concatenate([none, *(part.au for part in parts)]))
+    return rows.take(np.asarray(np.isfinite(rows.au).any(axis=1)))
+
+
+def _one_row_each(rows: _Rows) -> tuple[_Rows, tuple[str, ...]]:
+    """Each image once, with the units of all its rows; a note on those whose rows contradict.
+
+    The name is the URL's last part, which photographs of several sites can have.
+    """
+    place = {name: i for i, name in enumerate(dict.fromkeys(rows.names))}
+    at = [place[name] for name in rows.names]
+    low, high = (np.full((len(place), len(ACTION_UNITS)), np.nan, np.float32) for _ in range(2))
+    np.fmin.at(low, at, rows.au)
+    np.fmax.at(high, at, rows.au)
+    one = _Rows(list(place), low)
+    agreed = np.asarray(~(low < high).any(axis=1))
+    what = "images are left out: their rows contradict one another"
+    return one.take(agreed), note("emotionet", what, one.take(~agreed).names, len(place))
+
+
+def _to_set(root: Path, rows: _Rows, aligner: Aligner, notes: tuple[str, ...]) -> AffectSet:
     here, twice = _images_by_name(root)
     total = len(rows.names)
     missing = [name for name in rows.names if name not in here and name not in twice]
     unclear = [name for name in rows.names if name in twice]
-    notes = note("emotionet", "labelled images are missing", missing, total)
+    notes += note("emotionet", "labelled images are missing", missing, total)
     notes += note("emotionet", "names stand for several files", unclear, total)
     rows = rows.take(np.array([name in here for name in rows.names], dtype=np.bool_))
     names = tuple(here[name] for name in rows.names)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from facer.cli import main
 from facer.pipeline.functions.heads import evaluate
 from facer.pipeline.intensity.config import TrainHeadConfig
 from facer.pipeline.intensity.head_run import read_run
@@ -93,6 +94,25 @@ def test_features_that_changed_since_the_training_are_told(run, tmp_path):
     other.write_part([(r, replace(c, features=1 - c.features)) for r, c in clips])
     (warning,) = evaluate(run, "val").warnings
     assert warning == "the store's features are not those that the run was trained on"
+
+
+def test_what_to_know_of_a_run_is_told_beside_predictions_of_clips_without_labels(
+    run, tmp_path, capsys
+):
+    """Seen: predictions of a challenge's test split went out without a word of a changed store."""
+    record = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(record | {"seeds": 3}))
+    rows = (tmp_path / "labels.csv").read_text().splitlines()
+    bare = [f"{row.split(',')[0]},test,," if ",test," in row else row for row in rows]
+    (tmp_path / "bare.csv").write_text("\n".join(bare))
+    arguments = ["evaluate", str(run), "--labels", str(tmp_path / "bare.csv"), "--split", "test"]
+    for more in (["--json"], [], ["--predictions", "-"]):
+        with pytest.raises(SystemExit, match="0"):
+            main([*arguments, *more])
+        printed = capsys.readouterr()
+        told = json.loads(printed.out)["warnings"] if more == ["--json"] else [printed.err]
+        assert len(told) == 1
+        assert "of 3 seeds have finished" in told[0]
 
 
 def test_seeds_that_have_not_finished_are_told(run):

@@ -37,10 +37,11 @@ def test_a_fusion_is_the_mean_of_the_runs_seed_by_seed(runs, capsys, tmp_path):
     np.testing.assert_allclose(found.fusion.predictions, expected, rtol=1e-6)
     assert found.fusion.n_seeds == 1
     assert found.fusion.intervals is not None
-    assert [gain.n_units for gain in found.gains] == [12, 12]
-    pairs = zip(found.p_holm, found.gains, strict=True)
+    gains = [some(gain) for gain in found.gains]
+    assert [gain.n_units for gain in gains] == [12, 12]
+    pairs = zip(found.p_holm, gains, strict=True)
     assert all(some(p) >= some(gain.p_value) for p, gain in pairs)
-    assert facer.fuse([runs[0], runs[0]], split="test").gains[0].difference == 0
+    assert some(facer.fuse([runs[0], runs[0]], split="test").gains[0]).difference == 0
     file = tmp_path / "fused.csv"
     arguments = ["fuse", *map(str, runs), "--split", "test", "--predictions", str(file), "--json"]
     with pytest.raises(SystemExit, match="0"):
@@ -49,6 +50,26 @@ def test_a_fusion_is_the_mean_of_the_runs_seed_by_seed(runs, capsys, tmp_path):
     assert printed["fusion"]["mean"]["pearson"] == found.fusion.mean("pearson")
     assert printed["runs"][0]["weights"] == {"joy": 0.5, "awe": 0.5}
     assert len(file.read_text().splitlines()) == 13
+
+
+def test_a_split_without_labels_is_fused_in_the_form_of_a_challenge(runs, tmp_path, capsys):
+    """Seen: no labels to score on, so no predictions of a challenge's test split."""
+    rows = [row.split(",") for row in (tmp_path / "labels.csv").read_text().splitlines()]
+    bare = [f"{i},test,," if split == "test" else ",".join((i, split, *v)) for i, split, *v in rows]
+    (tmp_path / "bare.csv").write_text("\n".join(bare))
+    arguments = ["fuse", *map(str, runs), "--labels", str(tmp_path / "bare.csv"), "--split", "test"]
+    file = tmp_path / "fused.csv"
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--predictions", str(file)])
+    assert "nothing to score" in capsys.readouterr().out
+    assert len(file.read_text().splitlines()) == 13
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--weights", "val", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert [(one["mean"], one["gain"]) for one in printed["runs"]] == [(None, None)] * 2
+    with pytest.raises(SystemExit, match="1"):
+        main([*arguments, "--predictions", "-", "--format", "eri"])
+    assert "expected Adoration" in capsys.readouterr().err
 
 
 def test_weights_of_val_know_which_run_knows_what(runs):
@@ -77,6 +98,10 @@ def test_what_cannot_be_fused_is_refused(runs, tmp_path):
     )
     with pytest.raises(FacerError, match=told):
         facer.fuse([runs[0], tmp_path / "other"])
+    (tmp_path / "fewer.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
+    train_head(replace(config, run=tmp_path / "turned"))
+    with pytest.raises(FacerError, match=r"of other ids or order on val \(in another order\)"):
+        facer.fuse([runs[0], tmp_path / "turned"])
 
 
 def test_what_a_run_lacks_and_other_scales_are_told_of_a_fusion(runs, tmp_path):

@@ -95,6 +95,26 @@ def test_predictions_on_another_scale_are_told(labels, tmp_path):
     assert "ccc, mse and mae are wrong if they are on two scales" in told
 
 
+def test_a_clip_predicted_as_a_code_or_twice_is_told(labels, tmp_path):
+    """Seen: -1 for "no prediction" scored as one, and [00024] beside 00024 without a word."""
+    path = predictions(labels, tmp_path / "p.csv", 0.1, ids="[{}]")
+    header, *rows = path.read_text().splitlines()
+    clip = header.split(",").index("video")
+    cells = [row.split(",") for row in rows]
+    coded = [
+        c if c is not cells[3] else [x if k == clip else "-1" for k, x in enumerate(c)]
+        for c in cells
+    ]
+    path.write_text("\n".join([header, *map(",".join, coded)]))
+    (told,) = score_files(ScoreConfig(path, str(labels))).file.warnings
+    assert told.endswith("leave the cell empty where nothing is predicted")
+    assert "joy (1 clips), awe (1 clips) are -1" in told
+    again = [x.strip("[]") for x in cells[0]]
+    path.write_text("\n".join([header, *rows, ",".join(again)]))
+    with pytest.raises(FacerError, match=r"p\.csv:\d+: found id '\d+' again"):
+        score_files(ScoreConfig(path, str(labels)))
+
+
 def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
     store, labels = planted()
     fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)

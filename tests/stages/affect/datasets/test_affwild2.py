@@ -122,6 +122,14 @@ def test_multi_task_file(root, put_text, units):
         read_affwild2(root, "val")
 
 
+def test_an_image_that_a_multi_task_file_has_twice_is_refused(root, put_text):
+    """Seen: its frame counted twice, with both labels, where no other task labelled the video."""
+    rows = [f"7_left/00001.jpg,0.5,{arousal},4,1" for arousal in (0.1, 0.9)]
+    put_text(root / "MTL" / "train_set.txt", "\n".join([f"{MULTI},AU1", *rows]))
+    with pytest.raises(FacerError, match=r"train_set\.txt:3: found the image .* \(first in .*:2\)"):
+        read_affwild2(root, "train")
+
+
 def test_multi_task_columns_are_found_by_name(root, put_text):
     text = "expression,AU12,image,arousal,valence\n4,1,7_left/00001.jpg,0.5,0.75\n"
     put_text(root / "train_set.csv", text)

@@ -63,6 +63,23 @@ def test_missing_images_and_doubtful_names_are_counted(tmp_path, put_text, put_i
     )
 
 
+def test_an_image_counts_once_and_is_not_in_both_splits(tmp_path, put_text, put_image, aligner):
+    """Seen: twice with other labels, and those of val trained on, all without a word."""
+    for name in "abcd":
+        put_image(tmp_path / f"{name}.jpg", (112, 112))
+    rows = ["a.jpg,1,-1", "b.jpg,1,0", "c.jpg,0,1", "a.jpg,-1,0", "x/b.jpg,0,0", "d.jpg,1,1"]
+    put_text(tmp_path / "train.csv", "\n".join(["name,AU1,AU2", *rows, rows[2]]))
+    put_text(tmp_path / "val.csv", "name,AU1\nd.jpg,1\n")
+    data = read_emotionet(tmp_path, "train", aligner)
+    assert [data.image_name(row) for row in range(len(data))] == ["a.jpg", "c.jpg"]
+    assert (unit(data, 1).tolist(), unit(data, 2).tolist()) == ([1, 0], [0, 1])
+    assert data.notes == (
+        "emotionet: 1 of 4 images are left out: their rows contradict one another: b.jpg",
+        "emotionet: 1 of 3 training images are left out: they are in val: d.jpg",
+    )
+    assert len(read_emotionet(tmp_path, "val", aligner)) == 1
+
+
 def test_files_without_a_split_are_cut_by_name(tmp_path, put_text, put_image, aligner):
     names = [f"{i}.jpg" for i in range(60)]
     for name in names:
