@@ -432,6 +432,18 @@ def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):
         run(videos, tmp_path / "file" / "s.zarr")
 
 
+def test_a_store_that_cannot_be_added_to_is_told_before_the_first_frame(
+    videos, tmp_path, monkeypatch
+):
+    """Seen: a part of 32 clips was computed, and lost, before the first write told of it."""
+    run(videos / "a", tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / "parts").rename(tmp_path / "away")
+    (tmp_path / "s.zarr" / "parts").write_text("a file, as root may write into any folder")
+    monkeypatch.setattr(module, "extract_part", pytest.fail)
+    with pytest.raises(FacerError, match=r"s.zarr/parts.*: cannot write"):
+        run(videos, tmp_path / "s.zarr")
+
+
 def test_truncated_video_keeps_its_frames_and_a_note(make_video, face_frames, tmp_path):
     path = make_video("videos/cut.avi", face_frames(40), codec="MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
