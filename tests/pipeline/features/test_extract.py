@@ -426,10 +426,14 @@ def test_clips_that_a_part_committed_before_it_broke_are_counted(videos, tmp_pat
     assert summary.new_frames == sum(r.n_frames for r in summary.records) == told.n_committed > 0
 
 
-def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):
+def test_a_place_that_cannot_be_written_is_named(videos, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FacerError, match="file"):
         run(videos, tmp_path / "file" / "s.zarr")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FacerError, match="~/s.zarr: found ~, which is a home folder to a shell"):
+        run(videos, "~/s.zarr")  # of --output=~/s.zarr, which no shell expands, or a config file
+    assert not os.path.lexists("~")
 
 
 def test_a_store_that_cannot_be_added_to_is_told_before_the_first_frame(
