@@ -431,7 +431,7 @@ def test_a_place_that_cannot_be_written_is_named(videos, tmp_path, monkeypatch):
     with pytest.raises(FacerError, match="file"):
         run(videos, tmp_path / "file" / "s.zarr")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FacerError, match="~/s.zarr: found ~, which is a home folder to a shell"):
+    with pytest.raises(FacerError, match=r"~/s\.zarr: found ~, which is a home folder to a shell"):
         run(videos, "~/s.zarr")  # of --output=~/s.zarr, which no shell expands, or a config file
     assert not os.path.lexists("~")
 
