@@ -434,6 +434,10 @@ def test_a_place_that_cannot_be_written_is_named(videos, tmp_path, monkeypatch):
     with pytest.raises(FacerError, match=r"~/s\.zarr: found ~, which is a home folder to a shell"):
         run(videos, "~/s.zarr")  # of --output=~/s.zarr, which no shell expands, or a config file
     assert not os.path.lexists("~")
+    monkeypatch.chdir(videos)
+    for paths in (("", tmp_path / "s.zarr"), (videos, "")):  # of "$VIDEOS", where that is not set
+        with pytest.raises(FacerError, match="found an empty path, expected one"):
+            run(*paths)
 
 
 def test_a_store_that_cannot_be_added_to_is_told_before_the_first_frame(
