@@ -92,4 +92,4 @@ def refuse_tilde(path: Path) -> None:
 def refuse_empty(path: str) -> None:
     """FacerError for "", as of a shell's variable that is not set: it is the current folder."""
     if not path:
-        raise FacerError("found an empty path, expected one of videos or of a store; . is the current folder")
+        raise FacerError("found an empty path, expected one; the current folder is . (a dot)")
