@@ -16,7 +16,7 @@ from facer.storage.files.objects import Objects, open_objects
 from facer.storage.files.regular import refuse_tilde
 from facer.storage.layout.arrays import StoredArray
 from facer.storage.layout.part_list import DOCUMENT, PartList
-from facer.storage.layout.parts import EMBEDDING, PARTS, Entry, check_entries
+from facer.storage.layout.parts import EMBEDDING, PARTS, Entry, check_entries, is_part_id
 from facer.storage.layout.writing import write_part
 from facer.storage.loading import (
     ArraySource,
@@ -285,7 +285,10 @@ class FeatureStore(PartList):
         self.refresh()
 
     def drop_clips(self, clip_ids: Collection[str]) -> None:
-        """Delete clips, their earlier records too; others of their parts are written anew first."""
+        """Delete clips, their earlier records too; others of their parts are written anew first.
+
+        They take their part's place: what was or is written later, as by another process, still is.
+        """
         gone = set(clip_ids)
         while parts := {record.part for record in self.records if record.clip_id in gone}:
             part = min(parts)
@@ -293,7 +296,7 @@ class FeatureStore(PartList):
             if kept:
                 self.write_part([
                     (r, None if r.status == "failed" else self.read(r.clip_id)) for r in kept
-                ])  # fmt: skip
+                ], part if is_part_id(part) else "")  # fmt: skip
             self.drop_parts([part])
 
 

@@ -24,7 +24,7 @@ from facer.pipeline.features.part import (
 )
 from facer.pipeline.features.pending import ClipTask, pending_clips, video_id
 from facer.pipeline.features.plan import ExtractPlan, plan
-from facer.pipeline.features.preflight import check_cluster
+from facer.pipeline.features.preflight import check_cluster, check_writing
 from facer.pipeline.runtime.executors import DaskExecutor, Executor
 from facer.pipeline.runtime.processes import WorkerDiedError
 from facer.pipeline.runtime.progress import Progress
@@ -95,6 +95,8 @@ def run(planned: ExtractPlan, progress: Progress) -> int:
         check_cluster(
             executor, planned.videos.location, sources[0], planned.store.path, progress.note
         )
+    else:
+        check_writing(planned.store.path)
     progress.start(len(sources), planned.n_done_before, executor.workers)
     return _run_parts(executor, template, planned.pending, config.part_size, progress)
 

@@ -24,6 +24,7 @@ from facer.stages.features.audio.config import AudioConfig
 from facer.stages.features.precision import stored_precision
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
+from facer.storage.files.regular import refuse_empty, refuse_tilde
 from facer.storage.schema import Provenance, Record, networks_of
 from facer.storage.study.faces import FacePoints, parse_points, read_faces
 from facer.storage.text.names import some
@@ -59,6 +60,8 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
     videos = open_videos(config.video_dir, isinstance(config.extract, AudioConfig))
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
+    refuse_empty(config.store)
+    refuse_tilde(Path(config.store))
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
     made: FeatureStore | None = None
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it

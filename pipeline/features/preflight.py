@@ -79,10 +79,15 @@ def check_worker(probe: Probe) -> dict[str, str]:
             f"{probe.store}: the store is not visible from this host; give a path that all hosts "
             "share, or a URL"
         )
-    written = f"{PARTS}/{probe.folder}-{secrets.token_hex(8)}"  # where its parts will lie
+    check_writing(probe.store)
+    return versions()
+
+
+def check_writing(store: str) -> None:
+    """``FacerError`` where this process may not write a store's parts: before hours of work."""
+    objects, written = open_objects(store), f"{PARTS}/.check-{secrets.token_hex(8)}"
     objects.put(written, b"")
     objects.delete(written)
-    return versions()
 
 
 def _remedy(place: str) -> str:

@@ -16,7 +16,7 @@ from typing import IO, Any, TypeAlias
 
 from facer.stages.features.decode.folder import Note, find_videos, name_clips, unheard
 from facer.storage.errors import FacerError, PlaceError, one_line
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import open_regular, refuse_empty
 
 _LOCAL_URLS = ("file://", "local://")
 _LAST_NS = 2**63 - 1  # the year 2262, as far as a record goes; a wrong clock may be beyond it
@@ -39,6 +39,7 @@ def open_videos(place: str | Path, sound: bool = False) -> Videos:
     :func:`~facer.stages.features.decode.folder.name_clips` says.
     """
     text = str(place)
+    refuse_empty(text)
     if text.startswith(_LOCAL_URLS):
         from fsspec.core import url_to_fs
 

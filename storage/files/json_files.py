@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,9 +17,14 @@ def parse_json(data: bytes | str) -> Any:
         raise ValueError(f"{len(data)} bytes, expected at most {DOCUMENT_BYTES}")
     try:
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
-        return _JSON.decode(text)
+        found = _JSON.decode(text)
+        if _HALVES.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # whoever writes this text to a file later could not
+        raise ValueError("half of a character (a lone surrogate)") from None
     except RecursionError:
         raise ValueError("nested too deep") from None
+    return found
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -54,3 +60,4 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _JSON = json.JSONDecoder(parse_constant=_refuse)
+_HALVES = re.compile(r"\\u[dD][89a-fA-F]")

@@ -13,6 +13,7 @@ from typing import Protocol
 from facer.storage.errors import DamagedError, FacerError
 from facer.storage.files.atomic import write_files
 from facer.storage.files.refusals import refusing
+from facer.storage.files.regular import refuse_empty
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
@@ -64,6 +65,7 @@ def open_objects(path: str | os.PathLike[str]) -> Objects:
     text = os.fspath(path)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
+    refuse_empty(text)
     if "://" in text:
         from facer.storage.files.urls import UrlObjects
 

@@ -87,3 +87,9 @@ def refuse_tilde(path: Path) -> None:
         raise FacerError(
             f"{path}: found ~, which is a home folder to a shell alone; give that folder's own path"
         )
+
+
+def refuse_empty(path: str) -> None:
+    """FacerError for "", as of a shell's variable that is not set: it is the current folder."""
+    if not path:
+        raise FacerError("found an empty path, expected one; the current folder is . (a dot)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -212,21 +211,21 @@ def part_json(entries: Sequence[Entry], seals: Mapping[str, Seal], root_checksum
     for record, _ in entries:
         rows.append(record_row(replace(record, start=start)))
         start += record.n_frames
+    arrays = {name: seal._asdict() for name, seal in seals.items()}
+    if root_checksum:
+        arrays["features"][ROOT] = root_checksum
     try:
-        parse_records(json.loads(json.dumps(rows)), "")  # as a reader will find them
+        data = sealed_group_json({"records": rows, "arrays": arrays})
+        if len(data) > DOCUMENT_BYTES:
+            raise FacerError(
+                f"a part of {len(entries)} clips: its records take {len(data)} bytes, expected at "
+                f"most {DOCUMENT_BYTES}; write fewer clips a part"
+            )
+        parse_records(parse_group(data, strict=True)["records"], "")  # as a reader will find them
     except (ValueError, TypeError) as error:
         raise FacerError(
             f"a part of {len(entries)} clips: {error} in a record, which could not be read again"
         ) from error
-    arrays = {name: seal._asdict() for name, seal in seals.items()}
-    if root_checksum:
-        arrays["features"][ROOT] = root_checksum
-    data = sealed_group_json({"records": rows, "arrays": arrays})
-    if len(data) > DOCUMENT_BYTES:
-        raise FacerError(
-            f"a part of {len(entries)} clips: its records take {len(data)} bytes, expected at most "
-            f"{DOCUMENT_BYTES}; write fewer clips a part"
-        )
     return data
 
 

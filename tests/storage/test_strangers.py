@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ def test_rows_that_are_not_there(store: FeatureStore) -> None:
     with pytest.raises(FacerError, match="this machine has"):
         found.load(["c"])
     assert verify_store(found, 1).clips["c"] == "damaged"
+
+
+def test_text_that_nobody_could_write(store: FeatureStore) -> None:
+    """JSON escapes half of a character, which ended the report and the csv of a store."""
+    part = Path(store.path) / "parts" / store.record("c").part
+    reseal(part / "zarr.json", lambda a: a["records"][0].update(clip_id="\ud83d"))
+    found = FeatureStore.open(store.path)
+    assert "c" not in found.clip_ids
+    assert "half of a character" in str(found.damaged[part.name])
+    entry = replace(store.record("a"), clip_id="\ud83d"), store.read("a")
+    with pytest.raises(FacerError, match="half of a character"):
+        store.write_part([entry])
+    store.write_part([(replace(store.record("a"), clip_id="\U0001f600"), entry[1])])
+    assert "\U0001f600" in FeatureStore.open(store.path).clip_ids
 
 
 DEEP = {

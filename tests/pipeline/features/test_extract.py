@@ -426,10 +426,30 @@ def test_clips_that_a_part_committed_before_it_broke_are_counted(videos, tmp_pat
     assert summary.new_frames == sum(r.n_frames for r in summary.records) == told.n_committed > 0
 
 
-def test_a_place_that_cannot_be_written_is_named(videos, tmp_path):
+def test_a_place_that_cannot_be_written_is_named(videos, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FacerError, match="file"):
         run(videos, tmp_path / "file" / "s.zarr")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FacerError, match=r"~/s\.zarr: found ~, which is a home folder to a shell"):
+        run(videos, "~/s.zarr")  # of --output=~/s.zarr, which no shell expands, or a config file
+    assert not os.path.lexists("~")
+    monkeypatch.chdir(videos)
+    for paths in (("", tmp_path / "s.zarr"), (videos, "")):  # of "$VIDEOS", where that is not set
+        with pytest.raises(FacerError, match="found an empty path, expected one"):
+            run(*paths)
+
+
+def test_a_store_that_cannot_be_added_to_is_told_before_the_first_frame(
+    videos, tmp_path, monkeypatch
+):
+    """Seen: a part of 32 clips was computed, and lost, before the first write told of it."""
+    run(videos / "a", tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / "parts").rename(tmp_path / "away")
+    (tmp_path / "s.zarr" / "parts").write_text("a file, as root may write into any folder")
+    monkeypatch.setattr(module, "extract_part", pytest.fail)
+    with pytest.raises(FacerError, match=r"s.zarr/parts.*: cannot write"):
+        run(videos, tmp_path / "s.zarr")
 
 
 def test_truncated_video_keeps_its_frames_and_a_note(make_video, face_frames, tmp_path):

@@ -17,7 +17,7 @@ from facer.storage import FEATURE_NAMES, ClipFeatures, FacerError, FeatureStore,
 from facer.storage.files.objects import LocalObjects
 from facer.storage.layout import arrays as arrays_module
 from facer.storage.layout.documents import sealed_group_json
-from facer.storage.layout.parts import SEALED
+from facer.storage.layout.parts import SEALED, written_at
 from tests.support import some
 
 Make = Callable[..., Any]
@@ -608,6 +608,20 @@ def test_dropped_clips_are_gone_with_their_earlier_records(
         assert opened.record("broken").reason == "moov atom not found"
         for clip in ("b/1", "d"):
             same_clip(opened.read(clip), kept[clip])
+
+
+def test_dropping_a_clip_makes_no_other_one_newer(
+    store: FeatureStore, make_entry: Callable[..., Any], same_clip: Callable[..., None]
+) -> None:
+    """Seen: clips of the same part that another process had made again meanwhile were old again."""
+    other, written = FeatureStore.open(store.path), written_at(store.record("a").part)
+    other.write_part([make_entry("a", 5, seed=9)])
+    latest = other.read("a")
+    store.drop_clips(["broken"])
+    found = FeatureStore.open(store.path)
+    assert "broken" not in found
+    same_clip(found.read("a"), latest)
+    assert written_at(found.record("b/1").part) == written  # by which `facer health` tells the time
 
 
 def test_sound_and_faces_do_not_share_a_store(store: FeatureStore) -> None:
