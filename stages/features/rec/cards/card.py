@@ -1,5 +1,5 @@
 """Model cards: what the input and the outputs of a public network mean, as TOML beside its ONNX
-file (docs/model-cards.md).
+file (docs/public-models.md).
 
 A card is facts, no weights: which file, under which licence, how a face becomes its input, and
 which of facer's columns each number of its outputs is.
