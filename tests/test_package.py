@@ -29,19 +29,15 @@ def modules():
 
 def test_every_folder_with_code_is_in_the_list_of_packages():
     with (ROOT / "pyproject.toml").open("rb") as file:
-        listed = tomllib.load(file)["tool"]["setuptools"]["packages"]
+        setup = tomllib.load(file)["tool"]["setuptools"]
     folders = {
         "facer." + ".".join(init.parent.relative_to(ROOT).parts)
         for name in CODE
         for init in (ROOT / name).rglob("__init__.py")
     }
-    assert set(listed) == folders
-
-
-def test_every_module_at_the_root_is_in_the_list():
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        listed = tomllib.load(file)["tool"]["setuptools"]["py-modules"]
-    assert set(listed) == {f"facer.{path.stem}" for path in ROOT.glob("*.py")} - {"facer.__init__"}
+    assert set(setup["packages"]) == {"facer", *folders}
+    assert setup["package-data"]["facer"] == ["py.typed"]  # types of facer are seen by others
+    assert (ROOT / "py.typed").is_file()
 
 
 def test_the_package_runs_as_a_module():

@@ -11,6 +11,7 @@ RUN/
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,9 +36,11 @@ from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.features.rec.weights import weights_path
 from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.weights import file_sha256, weights_sha256
-from facer.storage.schema import OnCount
+from facer.storage.schema import FEATURE_NAMES, OnCount
 from facer.storage.settings import flat
 from facer.storage.text.typed_json import to_json
+
+_log = logging.getLogger("facer")
 
 _SPLITS = ("train", "val")
 _MOST_DIGESTED = 20_000  # crops of a set, which take seconds to read
@@ -165,6 +168,13 @@ def train_rec(
     validation = _read_validation(config, aligner)  # first: without one, all reading is in vain
     held_out = held_out_videos(specs)
     train = [read_spec(parse_spec(spec), "train", aligner, held_out) for spec in config.data]
+    taught = bool(fit.teachers) and fit.distillation_weight > 0
+    weak = weak_features(train, fit.loss, taught=taught)
+    if len(weak) == len(FEATURE_NAMES) and not fit.unit_geometry:
+        raise FacerError(
+            f"train-rec: found no label to learn from in {', '.join(config.data)}, expected one of "
+            "any kind whose term of the loss has a weight above 0"
+        )
     trainer = RecTrainer(fit, train, validation)
     sets = _sets(config, train, validation)
     record = _record(config, fit, sets, aligner)
@@ -183,7 +193,6 @@ def train_rec(
     with folder.alone():
         folder.resume(trainer, curve=True)
         trainer.ask_teachers(on_teaching)
-        weak = weak_features(trainer.train)
         if trainer.finished:  # what it made may be gone since
             save()
         folder.train(trainer, on_epoch, on_step, keep)
@@ -233,15 +242,24 @@ def _sets(
     config: TrainRecConfig, train: Sequence[AffectSet], validation: Sequence[AffectSet]
 ) -> tuple[SetRecord, ...]:
     """What is trained on and what is scored."""
-    trained = zip(config.data, train, strict=True)
-    scored = zip(config.specs, validation, strict=True)
-    return (
-        *(_summary(spec, "train", data) for spec, data in trained),
-        *(_summary(spec, "val", data) for spec, data in scored),
-    )
+    seen: set[bytes] = set()
+    found: list[SetRecord] = []
+    for spec, data in zip(config.data, train, strict=True):
+        total, digests = _crop_digests(data)
+        seen.update(digests)
+        found.append(_summary(spec, "train", data, total))
+    for spec, data in zip(config.specs, validation, strict=True):
+        total, digests = _crop_digests(data)
+        if known := sum(digest in seen for digest in digests):
+            _log.warning(
+                "%s: %d of %d crops of val are in train too, pixel for pixel; scores on them "
+                "flatter", spec, known, len(digests),
+            )  # fmt: skip
+        found.append(_summary(spec, "val", data, total))
+    return tuple(found)
 
 
-def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
+def _summary(spec: str, split: str, data: AffectSet, crops_sha256: str) -> SetRecord:
     """One set for config.json: what it is, how much of it there is, what was left out."""
     labelled = {
         name: int(np.isfinite(getattr(data, name)).any(axis=1).sum())
@@ -254,16 +272,20 @@ def _summary(spec: str, split: str, data: AffectSet) -> SetRecord:
     return SetRecord(
         spec=str(replace(parsed, path=parsed.path.absolute())), split=split, n=len(data),
         labelled=labelled, va_is_weak=data.va_is_weak, labels_sha256=digest.hexdigest(),
-        notes=tuple(data.notes), crops_sha256=_crops_sha256(data),
+        notes=tuple(data.notes), crops_sha256=crops_sha256,
     )  # fmt: skip
 
 
-def _crops_sha256(data: AffectSet) -> str:
-    """Digest of the crops; of ``_MOST_DIGESTED``, evenly spaced, where there are more."""
-    digest = hashlib.sha256()
+def _crop_digests(data: AffectSet) -> tuple[str, list[bytes]]:
+    """Digests of the crops, of all together and of each; of ``_MOST_DIGESTED``, evenly spaced,
+    where there are more.
+    """
+    together, each = hashlib.sha256(), []
     for row in np.linspace(0, len(data) - 1, min(len(data), _MOST_DIGESTED)).astype(np.int64):
-        digest.update(data.crop(int(row)).tobytes())
-    return digest.hexdigest()
+        crop = data.crop(int(row)).tobytes()
+        together.update(crop)
+        each.append(hashlib.sha256(crop).digest())
+    return together.hexdigest(), each
 
 
 def _record(

@@ -187,6 +187,9 @@ def _expression(file: h5py.File, path: Path) -> F32:
     label = read_dataset(path, file["expression_label"])
     _check(path, "expression_votes", votes, (votes >= 0) & np.isfinite(votes), "0 or more")
     _check(path, "expression_label", label, np.isin(label, range(-1, len(columns))), "-1 to 6")
+    most = votes[np.arange(len(votes)), np.maximum(label, 0).astype(np.int64)]
+    told = (label < 0) | ((most == votes.max(1)) & (most > 0))
+    _check(path, "expression_label", label, told, "a class with the most expression_votes, or -1")
     votes = votes[:, [columns.index(name) for name in EXPRESSIONS]]
     total = votes.sum(1)
     usable = (label >= 0) & (total > 0)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from facer.stages.affect.config import LossWeights
 from facer.storage.errors import FacerError
 from facer.storage.schema import (
     ACTION_UNITS,
@@ -126,15 +127,22 @@ def circumplex_va(expression: F32) -> F32:
     return (expression @ anchors).astype(np.float32)
 
 
-def weak_features(sets: Sequence[AffectSet]) -> tuple[str, ...]:
+def weak_features(
+    sets: Sequence[AffectSet], loss: LossWeights | None = None, *, taught: bool = False
+) -> tuple[str, ...]:
     """Names of the features that no set of ``sets`` labels by people or measurement.
 
-    Valence and arousal where derived from expressions only; units whose labels are absent or
-    have no trust anywhere, so that only the coupling teaches them.
+    Valence and arousal where derived from expressions only; expressions that no set has, unless
+    they are ``taught`` by a teacher; units whose labels are absent or have no trust anywhere, so
+    that only the coupling teaches them. Labels whose term of ``loss`` weighs nothing teach nothing.
     """
-    rated = any(np.isfinite(s.va).any() and not s.va_is_weak for s in sets)
+    loss = loss or LossWeights()
+    rated = loss.ccc > 0 and any(np.isfinite(s.va).any() and not s.va_is_weak for s in sets)
+    told = loss.cce > 0 and (taught or any(np.isfinite(s.expression).any() for s in sets))
     weak = [] if rated else list(VALENCE_AROUSAL)
+    weak += [] if told else EXPRESSIONS
     for column, name in enumerate(AU_NAMES):
-        if not any(s.au_trust[column] > 0 and np.isfinite(s.au[:, column]).any() for s in sets):
+        labelled = (s for s in sets if s.au_trust[column] > 0)
+        if not (loss.bce > 0 and any(np.isfinite(s.au[:, column]).any() for s in labelled)):
             weak.append(name)
     return tuple(weak)

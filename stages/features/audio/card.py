@@ -3,7 +3,7 @@
 format = "facer-audio-card-1"
 name = "wav2vec2-base"
 
-[file]        # as in a card of REC (docs/model-cards.md): name, licence, source, training ...
+[file]        # as in a card of REC (docs/public-models.md): name, licence, source, training ...
 [input]       # rate_hz, normalise, tensor
 [output]      # hop, window, width, prefix, tensor, layout
 [chunk]       # seconds, context_s

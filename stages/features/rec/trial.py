@@ -15,6 +15,7 @@ from facer.storage.errors import FacerError, one_line
 from facer.storage.schema import EXPRESSIONS, F32, U8, VALENCE_AROUSAL
 
 _ROUNDING = 1e-3  # by which a value may lie beyond its range
+_SUM = 0.05  # by which seven probabilities may add up to more than 1
 _FAR = 0.5  # by which a network's noise may, where it ends in a plain regression
 _EXPRESSIONS = (*EXPRESSIONS, "contempt")
 _PROBABILITY = re.compile(r"au\d\d(_left|_right)?")
@@ -33,8 +34,9 @@ def try_out(model: Recogniser, path: Path) -> None:
     if problem:
         raise FacerError(
             f"REC weights {path}: three crops give {problem}; expected an input (B, 3, 112, 112) "
-            "float32 of any B, va in [-1, 1], expression and au in [0, 1] (docs/own-rec.md): "
-            "export it so, or write a model card, and try it with facer models check"
+            "float32 of any B, va in [-1, 1], au and expression, of sum 1, in [0, 1] "
+            "(docs/own-rec.md): export it so, or write a model card, and try it with facer "
+            "models check"
         )
 
 
@@ -80,6 +82,9 @@ def _problem(model: Recogniser) -> str:
             "other numbers of the same crop beside other crops, or each time, as networks do that "
             "were exported without .eval()"
         )
+    total = rows[:, [model.columns.index(name) for name in EXPRESSIONS]].sum(axis=1).max()
+    if total > 1 + _SUM:
+        return f"expressions that add up to {total:.3g}, as without a softmax"
     embedding = np.abs(rows[:, len(model.columns) :])
     if embedding.size and embedding.max() > _LARGEST:
         return f"an embedding of up to {embedding.max():.3g}, more than the float16 of a store"

@@ -17,7 +17,7 @@ from facer.pipeline.affect.evaluate import evaluate_rec
 from facer.pipeline.affect.train import RecRunConfig, train_rec
 from facer.pipeline.runtime.run_folder import RunFolder
 from facer.stages.affect import fit
-from facer.stages.affect.config import AlignConfig, RecFitConfig
+from facer.stages.affect.config import AlignConfig, LossWeights, RecFitConfig
 from facer.stages.affect.datasets.packs import read_pack
 from facer.stages.affect.losses import Targets
 from facer.stages.affect.soft_targets import distil, mixed
@@ -386,6 +386,21 @@ def test_wrong_configurations_are_refused_before_work(config, tmp_path):
     with pytest.raises(FacerError, match="no such file, expected a crop pack"):
         train_rec(replace(config, data=("pack:none.h5",), run=tmp_path / "other"))
     assert not (tmp_path / "other").exists()
+
+
+def test_crops_of_val_that_are_in_train_are_told(config, pack, tmp_path, caplog):
+    own = shutil.copy(pack, tmp_path / "own.h5")
+    with h5py.File(own, "r+") as file:
+        file["jpeg"][2] = file["jpeg"][0]  # of val and of train
+    train_rec(replace(config, data=(f"pack:{own}",), fit=replace(FIT, epochs=1)))
+    assert "1 of 24 crops of val are in train too, pixel for pixel" in caplog.text
+
+
+def test_data_without_a_label_to_learn_from_is_refused(config):
+    nothing = replace(FIT, loss=LossWeights(ccc=0, cce=0, bce=0))
+    with pytest.raises(FacerError, match="found no label to learn from in pack:"):
+        train_rec(replace(config, fit=nothing))
+    assert not config.run.exists()
 
 
 def score(weights, data, **settings):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facer.stages.affect import metrics
+from facer.stages.affect.config import LossWeights
 from facer.stages.affect.datasets.samples import AffectSet, circumplex_va, weak_features
 from facer.storage.errors import FacerError
 from facer.storage.schema import ACTION_UNITS, AU_NAMES, EXPRESSIONS
@@ -136,6 +137,19 @@ def test_weak_features_are_those_that_nobody_labels():
     assert {"valence", "arousal", "au11"} <= set(weak)
     assert "au01" not in weak
     assert "valence" not in weak_features([data, make_set(va=np.zeros((6, 2)))])
+    assert not set(weak) & set(EXPRESSIONS)
+
+
+def test_expressions_of_no_set_and_labels_without_a_loss_are_weak():
+    units_only = make_set(au=np.ones((6, 17)))
+    weak = weak_features([units_only])
+    assert {"valence", "arousal", *EXPRESSIONS} == set(weak)
+    assert set(weak_features([units_only], taught=True)) == {"valence", "arousal"}
+    everything = [make_set(np.eye(7)[[0] * 6], np.zeros((6, 2)), np.ones((6, 17)))]
+    assert weak_features(everything) == ()
+    assert weak_features(everything, LossWeights(ccc=0)) == ("valence", "arousal")
+    assert weak_features(everything, LossWeights(cce=0)) == EXPRESSIONS
+    assert weak_features(everything, LossWeights(bce=0)) == AU_NAMES
 
 
 def test_circumplex_mixes_by_share():

@@ -1,5 +1,5 @@
 """Model cards: what the input and the outputs of a public network mean, as TOML beside its ONNX
-file (docs/model-cards.md).
+file (docs/public-models.md).
 
 A card is facts, no weights: which file, under which licence, how a face becomes its input, and
 which of facer's columns each number of its outputs is.
@@ -100,6 +100,22 @@ class CardInput:
             raise FacerError(f"mean: found {self.mean}, expected {-_MOST:g} to {_MOST:g}")
         if not all(1 / _MOST <= value <= _MOST for value in self.std):
             raise FacerError(f"std: found {self.std}, expected {1 / _MOST:g} to {_MOST:g}")
+        self._check_units()
+
+    def _check_units(self) -> None:
+        """Refuse mean and std that are not in the unit of pixel / scale."""
+        white = 255 / self.scale
+        if not max(self.mean) <= white + 1 / _MOST:
+            raise FacerError(
+                f"mean: found {self.mean}, expected at most {white:g}, a white pixel by scale = "
+                f"{self.scale:g}"
+            )
+        largest = max(abs(pixel - m) for pixel in (0, white) for m in self.mean) / min(self.std)
+        if largest > 256:
+            raise FacerError(
+                f"std: found {self.std}, which makes pixels up to {largest:.0f}, expected it "
+                f"in the unit of mean and of pixels from 0 to {white:g} by scale = {self.scale:g}"
+            )
 
     @property
     def channels(self) -> int:

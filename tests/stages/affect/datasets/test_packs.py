@@ -152,6 +152,8 @@ def test_units_trust_and_classes_are_found_by_name(make_pack, names):
         ({"au": np.zeros((7, 2)), "au_columns": [1, "AU01"]}, "names 1, 1; expected as many"),
         ({"au": np.full((7, 17), 3.0)}, "'au', row 0: found 3, expected 0 to 1, NaN for unknown"),
         ({"votes": VOTES - 1.0}, "'expression_votes', row 0: found -1, expected 0 or more"),
+        ({"labels": np.full(7, 6)}, "'expression_label', row 0: found 6, expected a class with"),
+        ({"votes": VOTES * 0}, "'expression_label', row 0: found 0, expected a class with"),
         ({"labels": np.full(7, 9)}, "'expression_label', row 0: found 9, expected -1 to 6"),
         ({"labels": np.zeros(3)}, "found 3 rows of 'expression_label' and 7 of|found 7 rows of"),
         ({"au": np.zeros(7)}, r"'/au': found shape \(7,\), expected \(rows, columns\)"),

@@ -50,6 +50,12 @@ def test_the_packages_cards_are_read_and_say_where_weights_come_from(name):
         ("input", {"colour": "RGB"}, "colour: found 'RGB', expected rgb, bgr, grey"),
         ("input", {"mean": [0.5, 0.5]}, "mean: found"),
         ("input", {"std": [0.0]}, "std: found"),
+        ("input", {"mean": [123.0, 116.0, 103.0]}, "mean: found .*expected at most 1, a white"),
+        (
+            "input",
+            {"scale": 1.0, "std": [0.229]},
+            r"std: .*makes pixels up to \d{4}, exp",
+        ),
         ("input", {"scale": 0}, "scale: found 0.0"),
         ("input", {"sise_px": 64}, "no such key as 'sise_px'; did you mean 'size_px'?"),
         ("input", {"batch": -1}, "batch: found -1"),

@@ -227,7 +227,7 @@ def test_widths_that_no_file_declares_are_looked_at(tmp_path, widths, told):
     nodes = [make.make_node("GlobalAveragePool", ["crops"], ["pooled"]),
              make.make_node("Flatten", ["pooled"], ["flat"]),
              make.make_node("MatMul", ["flat", "w"], ["wide"]),
-             make.make_node("Sigmoid", ["wide"], ["all"])]  # fmt: skip
+             make.make_node("Softmax", ["wide"], ["all"])]  # fmt: skip
     constants = [onnx.numpy_helper.from_array(np.full((3, 17), 0.1, np.float32), "w")]
     for name, width in zip(names, widths, strict=True):
         constants.append(onnx.numpy_helper.from_array(np.arange(17) < width, f"{name}_kept"))
@@ -248,7 +248,7 @@ ENDLESS = (("i", 7), ("go", 9), ("x", 1))  # what a loop goes on with, and its t
 
 
 def save_plain(
-    path, value=0.3, size=(112, 112), batch="b", out=1, inputs=1, weak=None, beside=False,
+    path, value=0.1, size=(112, 112), batch="b", out=1, inputs=1, weak=None, beside=False,
     noise=False, endless=False, embedding=None,
 ):  # fmt: skip
     """An ONNX REC whose outputs are ``value`` of every crop, or depend on what is beside it."""
@@ -302,7 +302,7 @@ def test_an_onnx_file_within_the_contract_is_taken(tmp_path):
     save_plain(tmp_path / "own.onnx", weak='["au01"]')
     model = rec.load(tmp_path / "own.onnx", "cpu")
     assert model.weak_features == ("au01",)
-    np.testing.assert_allclose(model.predict(CROPS), 0.3, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(CROPS), 0.1, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -312,6 +312,7 @@ def test_an_onnx_file_within_the_contract_is_taken(tmp_path):
         ({"value": np.inf}, "not finite"),
         ({"value": 50.0}, r"valence 50 to 50; expected .*models check"),
         ({"value": -0.5}, "neutral -0.5 to -0.5"),
+        ({"value": 0.5}, r"expressions that add up to 3\.5, as without a softmax"),
         ({"size": (224, 224)}, r"invalid dimensions.*\(B, 3, 112, 112\)"),
         ({"batch": 1}, r"invalid dimensions.*of any B"),
         ({"inputs": 2}, r"found 2 inputs \(crops, more1\), expected one"),
