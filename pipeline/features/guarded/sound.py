@@ -24,7 +24,7 @@ from av.packet import Packet
 
 from facer.pipeline.features.guarded.headers import clock_start
 from facer.stages.features.audio.reader import AudioReader, choose_sound
-from facer.stages.features.decode.container import SEGMENTS, codec_of, open_container
+from facer.stages.features.decode.container import SEGMENTS, codec_of, open_container, packets
 from facer.storage.errors import FacerError
 
 _CODECS: Mapping[str, frozenset[str]] = {
@@ -74,33 +74,33 @@ def _write(
         if copied is not None:
             sounding, sound = copied
             heard = out.add_stream_from_template(sound)
-            audio = _shifted(sounding.demux(sound), start_s + clock_start(sounding))
+            audio = _shifted(packets(sounding, sound), start_s + clock_start(sounding))
         else:
             made = out.add_stream(_MADE_ANEW[suffix], rate=_RATE_HZ, layout="mono")
             heard = cast(AudioStream, made)
             audio = _made_anew(source, heard, start_s)
         video = _timed(silent.demux(pictures))
-        packets = heapq.merge(_of(shown, video), _of(heard, audio), key=_time_s)
-        for number, packet in enumerate(packets):
+        merged = heapq.merge(_of(shown, video), _of(heard, audio), key=_time_s)
+        for number, packet in enumerate(merged):
             if number % _PACKETS == 0:
                 alive()
             out.mux(packet)
 
 
-def _of(stream: Any, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
-    for packet in packets:
+def _of(stream: Any, found: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+    for packet in found:
         packet.stream = stream
         yield packet
 
 
-def _timed(packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
+def _timed(found: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
     """Without the empty packet that ends a stream."""
-    return (packet for packet in packets if packet.dts is not None)
+    return (packet for packet in found if packet.dts is not None)
 
 
-def _shifted(packets: Iterator[Packet[Any]], start_s: float) -> Iterator[Packet[Any]]:
+def _shifted(found: Iterator[Packet[Any]], start_s: float) -> Iterator[Packet[Any]]:
     """Packets with ``start_s`` as their 0; those that end before it are left out."""
-    for packet in _timed(packets):
+    for packet in _timed(found):
         shift = round(start_s / packet.time_base)
         packet.dts = (packet.dts or 0) - shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
