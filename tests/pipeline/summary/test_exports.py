@@ -390,3 +390,12 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
     ):
         assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("form", ["bids", "json"])
+def test_a_clip_with_a_pause_of_weeks_is_named(study_store, tmp_path, capsys, form):
+    """Seen: an option that export has not, and no clip."""
+    paused = np.append(RATE, 1e6 + RATE)
+    store = study_store({"P1_joke": (RATE, {}), "P2_joke": (paused, {})})
+    code, _, err = outcome(capsys, "export", store, tmp_path / "out", "--format", form)
+    assert (code, "P2_joke: found 1000004 s of it, which is" in err) == (1, True)
