@@ -244,7 +244,7 @@ def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
     place.people[key[0]] = person_of(row)
     place.runs[key] += 1
     folder, name = bids.stem(*key, place.runs[key] if place.several[key] > 1 else 0)
-    starts, rate = frame_bins(time)
+    starts, rate = frame_bins(time, row.clip_id)
     values = np.full((len(starts), len(clip.features.names) + 1), np.nan)
     for track in clip.parts:
         one = series(track, starts, rate, _UNFILLED_S)
@@ -295,7 +295,7 @@ def _openface(place: _Place, clip: ClipSummary, there: There) -> None:
 def _json(place: _Place, clip: ClipSummary, there: There) -> None:
     """A clip's meta data, summary, curves of 10 a second and events, in one object."""
     names = clip.features.names
-    starts = bins(there[2].start_s, there[2].stop_s, _JSON_HZ)
+    starts = bins(there[2].start_s, there[2].stop_s, _JSON_HZ, clip.row.clip_id)
     curves: dict[str, Any] = {}
     for track in clip.parts:
         value = series(track, starts, _JSON_HZ, _UNFILLED_S).value

@@ -96,7 +96,7 @@ def series_rows(of: ClipSummary) -> Iterator[Block]:
         return
     for event in of.events:
         span = span_of(of, event) if of.status == "ok" and of.parts else None
-        starts = np.zeros(0) if span is None else bins(*span, rate)
+        starts = np.zeros(0) if span is None else bins(*span, rate, of.row.clip_id)
         if not len(starts):  # as of a clip of one frame, which has no length
             yield _no_series(of, event)
             continue

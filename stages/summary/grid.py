@@ -23,18 +23,22 @@ class Series:
     filled: Bools  # (B,)
 
 
-def bins(start_s: float, stop_s: float, rate_hz: float) -> F64:
-    """Return starts of bins that cover a span, (B,): whole multiples of the bin from 0 on."""
+def bins(start_s: float, stop_s: float, rate_hz: float, clip: str) -> F64:
+    """Return starts of bins that cover a clip's span, (B,): whole multiples of the bin from 0 on.
+
+    ``FacerError`` naming the clip where they are millions, as for times with a pause of weeks.
+    """
     first, last = math.floor(start_s * rate_hz + 1e-6), math.ceil(stop_s * rate_hz - 1e-6)
     if last - first > _MOST:
         raise FacerError(
-            f"{named('grid')} {rate_hz:g}: found {last - first} bins in one clip, expected at most "
-            f"{_MOST}; take a coarser grid"
+            f"{clip}: found {stop_s - start_s:.0f} s of it, which is {last - first} bins at "
+            f"{rate_hz:g} a second, expected at most {_MOST}; look at its times, leave the clip "
+            f"out or, for curves, take a coarser {named('grid')}"
         )
     return np.arange(first, last) / rate_hz
 
 
-def frame_bins(time: FrameTimes) -> tuple[F64, float]:
+def frame_bins(time: FrameTimes, clip: str) -> tuple[F64, float]:
     """Return starts of a bin a frame, (B,), and their rate in Hz, which is the clip's own.
 
     A frame is in the middle of its bin, so that a time that its container rounded stays in it. The
@@ -50,7 +54,7 @@ def frame_bins(time: FrameTimes) -> tuple[F64, float]:
         rate_hz = float(np.rint(np.diff(t_s) / step_s).sum()) / span_s
     rate_hz = float(f"{rate_hz:.12g}")  # 30, not 29.999999999999996
     count = round(span_s * rate_hz) + 1
-    return bins(0.0, count / rate_hz, rate_hz) + (time.start_s - 0.5 / rate_hz), rate_hz
+    return bins(0.0, count / rate_hz, rate_hz, clip) + (time.start_s - 0.5 / rate_hz), rate_hz
 
 
 def series(track: Track, starts_s: F64, rate_hz: float, max_gap_s: float) -> Series:

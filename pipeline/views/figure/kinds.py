@@ -233,7 +233,7 @@ def _seen(tables: Tables, config: FigureConfig) -> tuple[list[_Curve], list[F64]
         for clip, event, person, condition, start, stop, first, end in zip(*cells, strict=True):
             curve = known.get((clip, event))
             if curve is None:
-                times = bins(start, stop, config.grid)
+                times = bins(start, stop, config.grid, clip)
                 none = np.full(len(times), np.nan)
                 curve = _Curve(clip, event, person or clip, condition, times, none)
             there = np.isfinite(curve.value).astype(float)

@@ -35,6 +35,7 @@ from facer.stages.features.decode.container import (
     frame_rate,
     open_container,
     own_duration,
+    packets,
     start_of,
     undecodable,
 )
@@ -142,7 +143,7 @@ class AudioReader:
     def decoded(self, stream: AudioStream) -> Iterator[av.AudioFrame | None]:
         """Frames of each packet, None for one without; what cannot be decoded is counted."""
         try:
-            for packet in self._container.demux():
+            for packet in packets(self._container):
                 if packet.pts is not None:
                     base = float(packet.time_base)
                     end = (packet.pts + (packet.duration or 0)) * base

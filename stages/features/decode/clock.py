@@ -7,6 +7,7 @@ from collections import Counter
 _LEAST_STEP_S = 1e-3
 _ROUNDING_S = 1e-6  # of times in whole ms, as floats
 _USUAL_FPS = 25.0
+_PAUSE_S = 3600.0  # a longer one is told: few videos have any
 _GAP_S = 10.0  # a longer step ahead is another clock, where clocks may change (ffmpeg's value)
 
 
@@ -42,7 +43,7 @@ class Clock:
     def _first(self, time_s: float | None, next_s: float | None) -> float:
         if time_s is None:
             self._odd["missing"] += 1
-        elif next_s is not None and time_s > next_s + _GAP_S:
+        elif next_s is not None and 0 <= next_s < time_s - _GAP_S:  # nothing is shown before 0
             self._odd["forward"] += 1
             time_s = next_s - self.step_s
         self._seen_s = time_s
@@ -68,6 +69,8 @@ class Clock:
         if time_s < seen or (self._joins and time_s > seen + _GAP_S):
             self._odd["restart"] += 1
             self._shift_s = on - time_s
+        elif time_s > seen + _PAUSE_S:
+            self._odd["pause"] += 1
         least = self._given_s + _LEAST_STEP_S
         if time_s + self._shift_s < least - _ROUNDING_S:
             self._odd["close"] += 1
@@ -103,6 +106,8 @@ class Clock:
             least = f"{1e3 * _LEAST_STEP_S:g} ms"
             found = f"{odd['close']} frames come less than {least} after the last"
             notes.append(f"{found}: set {least} apart")
+        if odd["pause"]:
+            notes.append(f"{odd['pause']} pauses of more than an hour between its frames: kept")
         if odd["restart"]:
             notes.append(f"its clock starts again ({odd['restart']} times): goes on at {fps}")
         return notes

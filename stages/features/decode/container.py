@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.logging
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -109,6 +113,17 @@ def check_size(path: Path, width: int, height: int) -> None:
             f"{MAX_PIXELS / 1e6:.0f} megapixels (8K); make a smaller copy, as by: "
             "ffmpeg -i INPUT -vf scale=3840:-2 OUTPUT.mp4"
         )
+
+
+def packets(
+    container: InputContainer, *streams: VideoStream | AudioStream
+) -> Iterator[Packet[Any]]:
+    """Packets of some streams, or of all, in the file's order; empty ones end them.
+
+    A stream that appears on the way, as in MPEG-TS, is left out: PyAV ends with an error there.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def choose_stream(container: InputContainer) -> tuple[VideoStream | None, int]:

@@ -38,6 +38,7 @@ from facer.stages.features.decode.container import (
     frame_rate,
     open_stream,
     own_duration,
+    packets,
     start_of,
     undecodable,
 )
@@ -159,7 +160,7 @@ class VideoReader:
     def decoded(self) -> Iterator[av.VideoFrame]:
         """Frames in presentation order; packets that cannot be decoded are counted."""
         try:
-            for packet in self._container.demux():
+            for packet in packets(self._container):
                 if packet.pts is not None:
                     end_s = self._seconds(packet.pts + (packet.duration or 0), packet.time_base)
                     self._reached_s = max(self._reached_s, end_s)

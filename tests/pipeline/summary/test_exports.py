@@ -399,3 +399,12 @@ def test_a_log_without_any_feature_is_refused(tmp_path, form):
     with pytest.raises(FacerError, match=f"found features mel00, expected some that {form} has"):
         facer.export(store, tmp_path / "out", format=form)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["bids", "json"])
+def test_a_clip_with_a_pause_of_weeks_is_named(study_store, tmp_path, capsys, form):
+    """Seen: an option that export has not, and no clip."""
+    paused = np.append(RATE, 1e6 + RATE)
+    store = study_store({"P1_joke": (RATE, {}), "P2_joke": (paused, {})})
+    code, _, err = outcome(capsys, "export", store, tmp_path / "out", "--format", form)
+    assert (code, "P2_joke: found 1000004 s of it, which is" in err) == (1, True)

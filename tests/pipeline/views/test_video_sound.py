@@ -1,6 +1,9 @@
 """Sound comes under a written video: at its time, and without a change to the pictures."""
 
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -8,8 +11,11 @@ import pytest
 from av.stream import Disposition
 
 from facer.pipeline.features.guarded.guard import ask
+from facer.pipeline.features.guarded.sound import _made_anew
 from facer.pipeline.views.video import add_sound, write_video
+from facer.stages.features.audio.reader import AudioReader
 from facer.stages.features.decode.frames import VideoReader
+from tests.sounds import noise, write
 from tests.support import time_of
 
 RATE = 48_000
@@ -17,10 +23,10 @@ SOUND_S = 1.0
 TONE_S = 0.5  # when the tone begins, in the time of the sound
 
 
-def source(path, codec="aac", pictures_from_s=0.0, sound=True, pictures_n=25):
+def source(path, codec="aac", pictures_from_s=0.0, sound=True, pictures_n=25, video="mpeg4"):
     """A grey video at 25 frames/s, and a second of sound from the file's 0 on, silent at first."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=25)
+        video = container.add_stream(video, rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         video.codec_context.time_base = Fraction(1, 1000)
         if sound:
@@ -134,6 +140,44 @@ def test_sound_of_joined_segments_stays_with_their_pictures(tmp_path, suffix):
     out = silent_copy(video, tmp_path / f"out{suffix}", from_s=times[40])
     assert add_sound(out, video, times[40]) == ""
     assert tone_start_s(out) == pytest.approx(TONE_S, abs=0.01)
+
+
+@pytest.mark.parametrize(("part", "suffix"), [("aac.mkv", ".mp4"), ("libopus.webm", ".webm")])
+def test_sound_of_joined_files_stays_with_their_pictures(tmp_path, part, suffix):
+    """Seen: no sound, and an invalid argument as the reason."""
+    one = source(tmp_path / f"part{Path(part).suffix}", Path(part).stem, video="libvpx")
+    video = tmp_path / f"clip{Path(part).suffix}"
+    video.write_bytes(2 * one.read_bytes())
+    with VideoReader(video) as reader:
+        times = [frame.timestamp_s for frame in reader]
+    assert len(times) == 50
+    out = silent_copy(video, tmp_path / f"out{suffix}")
+    assert add_sound(out, video) == ""
+    with AudioReader(out, RATE) as reader:
+        wave = np.concatenate([block.samples for block in reader])
+    quiet = round(RATE * (times[25] + TONE_S))  # of the second file
+    assert np.abs(wave[quiet - RATE // 4 : quiet - RATE // 50]).max() < 0.1
+    assert np.abs(wave[quiet + RATE // 50 : quiet + RATE // 4]).max() > 0.3
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_sound_that_leads_in_before_0_moves_no_picture(tmp_path, suffix):
+    """Seen: the copy began 20 ms late, so that players showed other times than the store's."""
+    video = source(tmp_path / "clip.mkv", "libopus", pictures_from_s=0.4)
+    out = silent_copy(video, tmp_path / f"out{suffix}")
+    assert add_sound(out, video) == ""
+    with VideoReader(out) as reader:
+        assert next(iter(reader)).timestamp_s == pytest.approx(0.4, abs=1e-3)
+
+
+def test_silence_comes_a_second_at_a_time(tmp_path):
+    """Seen: a hole of an hour took more memory than there was, and the sound was lost."""
+    video = write(tmp_path / "clip.mkv", [(0, noise(0.5)), (5, noise(0.5))])
+    sizes: list[int] = []
+    heard: Any = SimpleNamespace(encode=lambda f: sizes.append(f.samples if f else 0) or ())
+    assert list(_made_anew(video, heard, 0.0)) == []
+    assert sum(sizes) == pytest.approx(5.5 * RATE, abs=2)
+    assert max(sizes) == RATE
 
 
 def test_a_video_without_sound_stays_as_it_is(tmp_path):

@@ -33,6 +33,9 @@ def test_good_times_are_kept_however_uneven():
         ([0, 0.04, 0.01, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a backward time"),
         ([0, 0.04, 3600, 0.12], [0, 0.04, 0.08, 0.12], "1 frames have a forward time"),
         ([3600, 0.04, 0.08], [0, 0.04, 0.08], "1 frames have a forward time"),
+        ([0, -20, 0.08], [0, 0.04, 0.08], "1 frames have a backward time"),
+        ([0, -100, -99.96, -99.92], [0, 0.04, 0.08, 0.12], "its clock starts again (1 times)"),
+        ([0, 1.7e9, 1.7e9 + 0.04], [0, 1.7e9, 1.7e9 + 0.04], "1 pauses of more than an hour"),
         ([0, 0.04, 0, 0.04], [0, 0.04, 0.08, 0.12], r"its clock starts again \(1 times\): goes on"),
         ([95443.7, 95443.74, 0.06, 0.1], [95443.7, 95443.74, 95443.78, 95443.82], "starts again"),
     ],
@@ -54,7 +57,7 @@ def test_frames_of_one_millisecond_are_kept_and_closer_ones_are_set_apart_and_sa
 
 def test_a_step_ahead_is_another_clock_where_segments_are_joined_and_a_pause_elsewhere():
     assert run([0, 0.04, 3600, 0.12], joins=True)[0] == [0, 0.04, 0.08, 0.12]
-    times = [0, 0.04, 36000.0, 36000.04]
+    times = [0, 0.04, 3600.0, 3600.04]
     assert run(times) == (times, [])
     assert run(times, joins=True)[0] == [0, 0.04, 0.08, 0.12]
 

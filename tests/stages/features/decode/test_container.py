@@ -187,6 +187,30 @@ def test_segments_that_are_joined_go_on_at_the_frame_rate(encode, read, tmp_path
     assert "its clock starts again (1 times): goes on at 25 frames/s" in problem
 
 
+def test_a_stream_that_appears_on_the_way_is_left_out(encode, tmp_path, read):
+    """Seen: the clip failed with an IndexError at its end."""
+    plain = encode("plain.ts", frames=60, times=[8 * n for n in range(60)]).read_bytes()
+    sounding = tmp_path / "sounding.ts"
+    with av.open(str(tmp_path / "plain.ts")) as one, av.open(str(sounding), "w") as file:
+        shown = file.add_stream_from_template(one.streams.video[0])
+        sound = file.add_stream("mp2", rate=48000, layout="mono")
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.int16), "s16", "mono")
+        quiet.sample_rate, quiet.pts = 48000, 0
+        file.mux([*sound.encode(quiet), *sound.encode(None)])
+        for packet in one.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = shown
+                file.mux(packet)
+    padding = (bytes([0x47, 0x1F, 0xFF, 0x10]) + bytes(184)) * 2000  # libav looks at the end, too
+    path = tmp_path / "late.ts"
+    path.write_bytes(plain + sounding.read_bytes() + padding + plain)
+    with av.open(str(path)) as file:
+        assert len(file.streams) == 1
+    frames, problem = read(path)
+    assert len(frames) == 180
+    assert "its clock starts again (2 times)" in problem
+
+
 def test_pictures_that_begin_after_the_sound_begin_late(tmp_path, read):
     path = tmp_path / "late.mp4"
     with av.open(str(path), "w") as file:
