@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.loading import Ragged
 from facer.storage.optional import optional
 from facer.storage.schema import F32, ClipFeatures, Record
 from facer.storage.text import notebook
 from facer.storage.text.likeness import did_you_mean
-from facer.storage.text.names import some
+from facer.storage.text.names import items_of, some
 
 if TYPE_CHECKING:
     import pandas
@@ -41,14 +41,18 @@ class Clip(ClipFeatures):
 
     def __getitem__(self, column: str) -> F32:
         """Return one column over the frames, (T,), NaN without a face; FacerError for none."""
-        return self.features[:, column_indices(self.feature_names, [column], self.clip_id)[0]]
+        (name,) = as_names("column", [column])
+        return self.features[:, column_indices(self.feature_names, [name], self.clip_id)[0]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.feature_names)
 
     def to_dataframe(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """Return a table with a row a frame: clip_id, frame_index, timestamp_s, valid, columns.
 
         ``columns`` chooses features by name (default: all). Raises FacerError without pandas.
         """
-        names = self.feature_names if columns is None else as_names(columns)
+        names = self.feature_names if columns is None else as_names("columns", columns)
         picks = column_indices(self.feature_names, names, self.clip_id)
         offsets = np.array([0, self.n_frames])
         features = self.features[:, picks]
@@ -89,9 +93,13 @@ class Clip(ClipFeatures):
         )
 
 
-def as_names(names: Sequence[str]) -> tuple[str, ...]:
+def as_names(setting: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return names of columns or clips; one name alone is one of them, not its letters."""
-    return (names,) if isinstance(names, str) else tuple(names)
+    found = (names,) if isinstance(names, str) else items_of(setting, names)
+    for name in found:
+        if not isinstance(name, str):
+            raise OptionError(f"{named(setting)}: found {name!r}, expected names")
+    return found
 
 
 def column_indices(feature_names: Sequence[str], columns: Sequence[str], where: str) -> list[int]:

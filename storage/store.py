@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facer.storage.clip import Clip, as_names, column_indices, frames_table
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, OptionError, named
 from facer.storage.files.objects import Objects, open_objects
 from facer.storage.files.regular import refuse_tilde
 from facer.storage.layout.arrays import StoredArray
@@ -162,7 +162,7 @@ class FeatureStore(PartList):
         """Return a clip's record; FacerError when the store has none."""
         try:
             return self._index()[clip_id]
-        except KeyError:
+        except (KeyError, TypeError):  # a list is no id
             raise FacerError(
                 f"{self.path}: found no clip {clip_id!r} among its {len(self._index())}"
                 f"{did_you_mean(clip_id, self._index())}"
@@ -175,7 +175,7 @@ class FeatureStore(PartList):
         return iter(self.clip_ids)
 
     def __contains__(self, clip_id: object) -> bool:
-        return clip_id in self._index()
+        return isinstance(clip_id, str) and clip_id in self._index()
 
     def __bool__(self) -> bool:
         return True  # a store without clips is a store
@@ -193,8 +193,8 @@ class FeatureStore(PartList):
         ``columns`` chooses features by name and ``clip_ids`` clips (default: all). A clip
         without frames, such as a failed one, has no rows. Raises FacerError without pandas.
         """
-        ids = dict.fromkeys(self.clip_ids if clip_ids is None else as_names(clip_ids))
-        names = self.feature_names if columns is None else as_names(columns)
+        ids = dict.fromkeys(self.clip_ids if clip_ids is None else as_names("clip_ids", clip_ids))
+        names = self.feature_names if columns is None else as_names("columns", columns)
         ragged = self.load([clip for clip in ids if self.record(clip).n_frames], names)
         return frames_table(ragged, names)
 
@@ -243,8 +243,11 @@ class FeatureStore(PartList):
         an embedding or the quality is asked for and absent.
         """
         names, where = self.feature_names, self.path
-        picks = None if columns is None else column_indices(names, as_names(columns), where)
-        ids = as_names(clip_ids)
+        if isinstance(columns, set | frozenset):
+            raise OptionError(f"{named('columns')}: found a set, expected them in their order")
+        chosen = names if columns is None else as_names("columns", columns)
+        picks = None if columns is None else column_indices(names, chosen, where)
+        ids = as_names("clip_ids", clip_ids)
         return self.retrying(lambda: self._load(ids, picks, embedding, quality))
 
     def _load(

@@ -18,6 +18,7 @@ from facer.stages.features.rec import loading as rec
 from facer.stages.features.rec.recognisers import Recogniser
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import refuse_no_path
 
 _log = logging.getLogger("facer")
 
@@ -82,4 +83,5 @@ def load_rec(
     ``.columns`` say, of crops as its ``.crop`` says. Raises FacerError for weights that are not
     there and a device that this machine lacks.
     """
+    refuse_no_path("name_or_path", name_or_path)
     return rec.load(os.fspath(name_or_path), device, embedding)

@@ -35,7 +35,7 @@ from facer.pipeline.intensity.sweep.space import read_space
 from facer.pipeline.intensity.sweep.sweep import sweep as run_sweep
 from facer.pipeline.intensity.sweep.table import SweepTable
 from facer.pipeline.runtime.epochs import ablation_row, both, joint_epoch
-from facer.pipeline.runtime.places import Place, place_of
+from facer.pipeline.runtime.places import Place, opened, place_of
 from facer.pipeline.runtime.progress import StepCounter, log, progress_bar
 from facer.pipeline.settings.commands import (
     ABLATE,
@@ -56,10 +56,12 @@ from facer.pipeline.settings.configs import (
 from facer.pipeline.settings.table import make
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
+from facer.storage.errors import OptionError, named
+from facer.storage.text.names import items_of
 
 
 def _folder(run: Run | Place) -> Path:
-    return run.path if isinstance(run, Run) else Path(run)
+    return run.path if isinstance(run, Run) else Run(run).path
 
 
 @overload
@@ -128,20 +130,24 @@ def fuse(runs: Sequence[Run | Place], **settings: Any) -> FusionResult:
     compared with the fusion. Raises FacerError for runs that were scored on other clips.
     """
     reading = label_options(settings)
-    return fuse_runs(make(FuseConfig, settings, tuple(map(_folder, runs)), reading=reading))
+    several = (runs,) if isinstance(runs, Run | str | os.PathLike) else items_of("runs", runs)
+    return fuse_runs(make(FuseConfig, settings, tuple(map(_folder, several)), reading=reading))
 
 
 @keywords(ABLATE)
 def ablate(
     store: FeatureStore | Place, labels: Place, output: Place, *,
-    also: Mapping[str, str] | None = None, progress: bool = False, **settings: Any,
+    also: Mapping[str, FeatureStore | Place] | None = None, progress: bool = False, **settings: Any,
 ) -> AblationTable:  # fmt: skip
     """Train the rows of the paper's tables on one store; the same call resumes them.
 
     ``also`` are other stores by name, for rows that need one. Rows that fail are in ``.failed``.
     """
+    if not isinstance(also, Mapping | None):
+        raise OptionError(f"{named('also')}: found {also!r}, expected stores by name")
+    others = {name: opened(other).path for name, other in (also or {}).items()}
     config = ablate_config(
-        place_of(store) or "", os.fspath(labels), Path(output), {**settings, "also": also or {}}
+        place_of(store) or "", os.fspath(labels), Path(output), {**settings, "also": others}
     )
     return run_rows(config, ablation_row, log) if progress else run_rows(config)
 

@@ -8,9 +8,9 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar, cast
 
-from facer.pipeline.runtime.places import refuse_no_path
 from facer.pipeline.settings.table import Table
 from facer.storage.errors import OptionError, named
+from facer.storage.files.regular import refuse_no_path
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

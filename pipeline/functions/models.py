@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from facer.pipeline import models as carried
 from facer.pipeline.affect.config import EvaluateRecConfig, TrainRecConfig
@@ -35,7 +36,7 @@ from facer.pipeline.settings.commands import (
     TRAIN_REC,
 )
 from facer.pipeline.settings.configs import align_config
-from facer.pipeline.settings.table import make
+from facer.pipeline.settings.table import make, plain_value
 from facer.stages.affect.config import AugmentConfig, LossWeights, RecFitConfig
 from facer.stages.detection.config import DetectorTrainConfig, EvaluationConfig, RefinerTrainConfig
 from facer.stages.detection.evaluate import DetectorEvaluation
@@ -45,24 +46,29 @@ from facer.stages.features.detect import model_path
 from facer.stages.features.rec.cards.card import bundled_cards
 from facer.stages.features.rec.export import export_onnx
 from facer.stages.features.rec.weights import weights_path
-from facer.storage.errors import OptionError
+from facer.storage.errors import OptionError, named
 from facer.storage.text.likeness import check_choice
+
+Config = TypeVar("Config", LossWeights, AugmentConfig)
 
 
 @keywords(TRAIN_REC)
 def train_rec(
-    run: Place, *, weights: LossWeights | None = None, augmentation: AugmentConfig | None = None,
+    run: Place, *, weights: LossWeights | Mapping[str, float] | None = None,
+    augmentation: AugmentConfig | Mapping[str, float] | None = None,
     progress: bool = False, on_epoch: Callable[..., None] | None = None, **settings: Any,
 ) -> TrainRecResult:  # fmt: skip
     """Train REC on labelled faces; several databases are trained on together.
 
     ``data`` is such as ``["affectnet:AffectNet"]``. The weights are at ``.rec``, which
-    :func:`facer.extract` takes as ``rec``. ``on_epoch(row)`` is called after each epoch with its
-    row of the learning curve. Raises FacerError for data that cannot be read.
+    :func:`facer.extract` takes as ``rec``. ``weights`` are of loss terms (``{"dm": 0.5}``),
+    ``augmentation`` ranges and chances by name (``{"tint": 0.5}``). ``on_epoch(row)`` is called
+    after each epoch with its row of the learning curve. Raises FacerError for data that cannot be
+    read.
     """
     settings_of_fit = make(
-        RecFitConfig, settings, loss=weights or LossWeights(),
-        augment=augmentation or AugmentConfig(),
+        RecFitConfig, settings, loss=_numbers("weights", LossWeights(), weights),
+        augment=_numbers("augmentation", AugmentConfig(), augmentation),
     )  # fmt: skip
     config = make(
         TrainRecConfig, settings, run=Path(run), fit=settings_of_fit, align=align_config(settings)
@@ -72,6 +78,21 @@ def train_rec(
     return train(config, both(rec_epoch(settings_of_fit.epochs), on_epoch),
                  CountReporter("images aligned"),
                  CountReporter("crops answered by the teachers"), StepCounter())  # fmt: skip
+
+
+def _numbers(name: str, defaults: Config, given: Config | Mapping[str, float] | None) -> Config:
+    """``defaults`` with the numbers of a mapping; another object of their class as it is."""
+    if given is None or isinstance(given, type(defaults)):
+        return given or defaults
+    known, found = vars(defaults), plain_value(given)
+    if not isinstance(found, Mapping):
+        raise OptionError(f"{named(name)}: found {found!r}, expected numbers by name")
+    numbers = {one: plain_value(value) for one, value in found.items()}
+    for one, value in numbers.items():
+        check_choice(named(name), one, known)
+        if isinstance(value, bool) or not isinstance(value, int | type(known[one])):
+            raise OptionError(f"{named(name)} {one}: found {value!r}, expected a number")
+    return replace(defaults, **numbers)
 
 
 @keywords(EVALUATE_REC)
@@ -148,8 +169,8 @@ def models(
     """
     check_choice("action", action, MODEL_ACTIONS)
     if name is None and action in ("check", "fetch"):
-        pack = ", or of an insightface pack, such as buffalo_l" if action == "fetch" else ""
-        raise OptionError(f"{action}: found no name, expected that of a model card, its path{pack}")
+        pack = ", or an insightface pack, such as buffalo_l" if action == "fetch" else ""
+        raise OptionError(f"{action}: found no name, expected a model card or its path{pack}")
     if action == "check":
         return check_card(str(name), write_golden=write_golden)
     if action == "fetch":

@@ -48,14 +48,14 @@ def train_head(
         place_of(store) or "", labels, run, settings,
         both(training_epoch if progress else None, on_epoch), log if progress else None,
     )  # fmt: skip
-    return Run(Path(run))
+    return Run(run)
 
 
 @places
 def open_run(path: Place) -> Run:
     """Open a run folder; FacerError when it is none."""
     read_run(Path(path))
-    return Run(Path(path))
+    return Run(path)
 
 
 def train(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,13 @@ from torch.utils.data import Dataset
 
 from facer.pipeline.intensity.labelled import join_labels, read_sequences, read_trainable
 from facer.pipeline.intensity.sources.joined import choose_columns, open_source
-from facer.pipeline.runtime.places import refuse_no_path
 from facer.pipeline.settings.commands import DATASET
 from facer.pipeline.settings.configs import label_options, streams_config
 from facer.pipeline.settings.table import make
 from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.storage import FeatureStore
 from facer.storage.errors import FacerError, named
+from facer.storage.files.regular import refuse_no_path
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.text.likeness import check_choice
 
@@ -101,7 +102,7 @@ class ClipDataset(Dataset[ClipItem]):
         return len(self.clip_ids)
 
     def __getitem__(self, index: int) -> ClipItem:
-        place = range(len(self))[index]  # IndexError, and from the end where it is negative
+        place = range(len(self))[operator.index(index)]  # IndexError; negative: from the end
         rows = slice(self._offsets[place], self._offsets[place + 1])
         features = torch.from_numpy(np.array(self._features[rows]))
         target = torch.from_numpy(self._targets[place].copy())
@@ -121,8 +122,9 @@ class ClipDataset(Dataset[ClipItem]):
         return int(self._features.shape[1])
 
     @staticmethod
-    def collate(items: Sequence[ClipItem]) -> ClipBatch:
+    def collate(items: Iterable[ClipItem]) -> ClipBatch:
         """Put clips into a batch; give it to a DataLoader as ``collate_fn``."""
+        items = list(items)
         features = torch.nn.utils.rnn.pad_sequence([i.features for i in items], batch_first=True)
         lengths = torch.tensor([len(item.features) for item in items])
         target = torch.stack([item.target for item in items])

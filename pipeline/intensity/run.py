@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from facer.pipeline.settings.table import Settings, make
 from facer.stages.intensity.config import OwnHeadConfig
 from facer.stages.intensity.heads.own import import_head
 from facer.storage import FeatureStore
+from facer.storage.errors import OptionError, named
+from facer.storage.files.anchored import Anchored
+from facer.storage.files.regular import refuse_no_path
 from facer.storage.text import notebook
 from facer.storage.text.typed_json import plain
 
@@ -22,11 +24,23 @@ Streams = Mapping[str, FeatureStore | Place] | Sequence[str]
 """Joined stores by name, or each as NAME=STORE."""
 
 
-@dataclass(frozen=True, repr=False)
 class Run:
     """A folder of ``facer train-head`` or ``facer finetune``; :func:`facer.open_run` opens one."""
 
-    path: Path
+    def __init__(self, path: Place) -> None:
+        refuse_no_path("path", path)
+        self._anchored = Anchored(Path(path))
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._anchored.path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Run) and self._anchored.whole == other._anchored.whole
+
+    def __hash__(self) -> int:
+        return hash(self._anchored.whole)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -59,6 +73,10 @@ class Run:
         """
         from facer.pipeline.functions.heads import evaluate
 
+        if "against" in settings:
+            raise OptionError(
+                f"{named('against')}: found one, expected none; facer.evaluate compares two runs"
+            )
         found = evaluate(self, split, labels=labels, store=store, by=by, with_=with_, **settings)
         assert isinstance(found, Evaluation)  # and no comparison
         return found
@@ -105,11 +123,12 @@ class Run:
         from facer.pipeline.functions.runs import train_again
         from facer.pipeline.runtime.epochs import training_epoch
 
+        refuse_no_path("run", run)
         train_again(
             self.path, run, place_of(store), labels, training_epoch if progress else None,
             with_=with_, **settings,
         )  # fmt: skip
-        return Run(Path(run))
+        return Run(run)
 
     @property
     def seeds(self) -> tuple[SeedResult, ...]:

@@ -41,7 +41,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):  # no such device, no text
         resolved = None
     if resolved is None or resolved.type not in ("cpu", "cuda"):
         raise OptionError(f"{named('device')}: found {device!r}, expected {DEVICE.words}")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from facer.stages.common.correlation import concordance as rho_c
 from facer.storage.errors import FacerError
 from facer.storage.schema import F64, I64, Bools
+from facer.storage.text.likeness import check_choice
 
 METRICS = ("pearson", "spearman", "ccc", "mse", "mae")
 
@@ -56,6 +57,7 @@ class Scores:
 
     def mean(self, metric: str) -> float:
         """Mean of a metric over the emotions in which it is defined; nan where in none."""
+        check_choice("metric", metric, METRICS)
         return mean_defined(getattr(self, metric))
 
     @property

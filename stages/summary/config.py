@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Setting, check
+from facer.storage.text.names import items_of
 
 Span = tuple[float, float]
 """Start and stop in seconds from an event; the stop is not part of it."""
@@ -56,8 +57,12 @@ def as_windows(value: Any) -> dict[str, Span]:
     """
     if not isinstance(value, Mapping):
         value = _by_name(value, "window")
-    spans = {str(name): as_span(span, "window") for name, span in value.items()}
-    return {name: span for name, span in spans.items() if span is not None}
+    spans = {}
+    for name, span in value.items():
+        if (found := as_span(span, "window")) is None:
+            raise OptionError(f"{named('window')} {name}: found None, expected a start and a stop")
+        spans[str(name)] = found
+    return spans
 
 
 def as_thresholds(value: Any) -> dict[str, float]:
@@ -72,7 +77,8 @@ def as_thresholds(value: Any) -> dict[str, float]:
 
 def _by_name(texts: str | Sequence[str] | None, setting: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for text in [texts] if isinstance(texts, str) else texts or ():
+    texts = (texts,) if isinstance(texts, str) else () if texts is None else texts
+    for text in items_of(setting, texts):
         name, equals, value = str(text).partition("=")
         if not name or not equals:
             raise OptionError(f"{named(setting)}: found {text!r}, expected NAME=VALUE")

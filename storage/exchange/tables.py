@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,11 @@ def import_features(
     path = Path(path)
     if not path.exists():
         raise FacerError(f"{path}: found no such file or folder, expected features of {kind}")
-    if fps is not None and not fps > 0:
+    try:
+        fits = fps is None or 0 < fps < math.inf
+    except TypeError:  # a text
+        fits = False
+    if not fits:
         raise OptionError(f"{named('fps')}: found {fps}, expected a positive number")
     if kind == "pyfeat":
         return read_pyfeat(path, fps)

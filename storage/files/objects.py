@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from facer.storage.errors import DamagedError, FacerError
+from facer.storage.files.anchored import Anchored
 from facer.storage.files.atomic import write_files
 from facer.storage.files.refusals import refusing
-from facer.storage.files.regular import refuse_empty
+from facer.storage.files.regular import refuse_empty, refuse_no_path
 
 DOCUMENT_BYTES = 16 * 2**20
 """Size of the largest JSON document that is read or written."""
@@ -28,8 +29,12 @@ class Objects(Protocol):
     be a stranger's: only regular files of at most ``limit`` bytes, which do not lie elsewhere.
     """
 
-    location: str
     parallel: int  # reads that are worth having under way at once
+
+    @property
+    def location(self) -> str:
+        """The path or URL, for messages and for opening it again."""
+        ...
 
     def exists(self) -> bool:
         """Tell whether anything is at the location itself."""
@@ -62,6 +67,7 @@ class Objects(Protocol):
 
 def open_objects(path: str | os.PathLike[str]) -> Objects:
     """Return the objects under a local path or an fsspec URL (``memory://x``, ``s3://b/x``)."""
+    refuse_no_path("store", path)
     text = os.fspath(path)
     if text.startswith("file://"):
         text = text.removeprefix("file://")
@@ -77,11 +83,16 @@ class LocalObjects:
     """Objects as files; each is written aside, flushed to the disk and moved into place."""
 
     def __init__(self, root: Path) -> None:
-        self.location = str(root)
         self.parallel = 8
-        self._root = root
-        self._folder = os.fspath(root)  # strings are several times as fast as paths
+        self._anchored = Anchored(root)
+        self._root = self._anchored.whole
+        self._folder = os.fspath(self._root)  # strings are several times as fast as paths
         self._looked_at: set[str] = set()  # folders that are no links out of this place
+
+    @property
+    def location(self) -> str:
+        """The path, from the folder which is the current one now."""
+        return str(self._anchored.path)
 
     def exists(self) -> bool:
         """Tell whether anything is at the location itself."""
@@ -111,7 +122,8 @@ class LocalObjects:
             self._check_link(Path(path))
             kind = Path(path).stat().st_mode
         if not stat.S_ISREG(kind):
-            raise DamagedError(f"{path}: found a folder, pipe or device, expected a file")
+            where = f"{self.location}/{key}"
+            raise DamagedError(f"{where}: found a folder, pipe or device, expected a file")
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def _check_folders(self, key: str) -> None:

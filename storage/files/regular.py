@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import FacerError, OptionError, named, one_line
 
 # Opening a FIFO would wait for a writer, opening a terminal could make it ours.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -93,3 +93,12 @@ def refuse_empty(path: str) -> None:
     """FacerError for "", as of a shell's variable that is not set: it is the current folder."""
     if not path:
         raise FacerError("found an empty path, expected one; the current folder is . (a dot)")
+
+
+def refuse_no_path(name: str, value: object) -> None:
+    """OptionError for what is no path, such as a list of files or a table in memory."""
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(
+            f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
+            "into a folder, a table into a csv file"
+        )

@@ -16,7 +16,7 @@ from facer.storage.errors import FacerError, named
 from facer.storage.files.atomic import write_atomic
 from facer.storage.files.cells import safe_cell
 from facer.storage.files.csv_table import CsvTable, csv_writer, read_table
-from facer.storage.files.regular import open_regular
+from facer.storage.files.regular import open_regular, refuse_no_path
 from facer.storage.labels.challenges import CHALLENGES, bare_id, last_name, positions
 from facer.storage.labels.columns import id_column as find_id_column
 from facer.storage.labels.options import KINDS, PREDICTION_COLUMNS, LabelKind, LabelOptions
@@ -60,6 +60,7 @@ def write_predictions(
     Numbers are written so that they read back as the same float32. Raises FacerError when the
     names are not the format's, a value is not finite or two clips would get one id.
     """
+    refuse_no_path("path", path)
     path = Path(path)
     check_choice("prediction format", format, KINDS)
     if values.shape != (len(clip_ids), len(names)):
@@ -112,6 +113,7 @@ def read_predictions(
     Raises FacerError with file and line when a cell is no number, a column has numbers of two
     ways (``55%`` and ``0.55``) or an id is there twice, and when a column is missing.
     """
+    refuse_no_path("path", path)
     table = read_table(Path(path))
     columns = [i for i in range(1, len(table.header)) if table.header[i] != _STATUS]
     clip = 0

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import refuse_no_path
 from facer.storage.labels.formats import READERS
 from facer.storage.labels.options import LabelKind, LabelOptions
 from facer.storage.labels.recognise import recognise
@@ -77,6 +78,7 @@ def read_labels(
     """
     if isinstance(options, str):
         options = LabelOptions(kind=options)
+    refuse_no_path("labels", path)
     source = Path(path)
     if not source.exists():
         raise FacerError(f"{source}: found no such file or folder, expected labels")

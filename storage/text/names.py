@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from facer.storage.errors import OptionError, named
+
+
+def items_of(setting: str, value: Any) -> tuple[Any, ...]:
+    """Return the items of a list or alike; OptionError for what has none."""
+    try:
+        return tuple(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise OptionError(f"{named(setting)}: found {kind}, expected a list") from None
 
 
 def some(names: Iterable[object], most: int = 3) -> str:

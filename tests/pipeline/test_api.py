@@ -204,3 +204,90 @@ def test_a_script_needs_no_main_guard(make_video, face_frames, planted, tmp_path
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "2 2\n", "")
+
+
+def test_an_open_store_and_run_stay_where_they_were_opened(trained, tmp_path, monkeypatch):
+    place = Path(trained[1]).relative_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    store, run = facer.open_store(place), facer.open_run("run")
+    assert (store.path, str(run.path)) == (str(place), "run")  # as they were given
+    before = run.evaluate("val").mean("pearson")
+    first = store[store.clip_ids[0]].features
+    facer.train_head(store, trained[2], "other/run", seeds=1, **SMALL)
+    monkeypatch.chdir(tmp_path / "other")  # where another run has the same name
+    np.testing.assert_array_equal(store[store.clip_ids[0]].features, first)
+    assert facer.verify(store).whole
+    assert len(facer.open_run("run").seeds) == 1
+    assert (len(run.seeds), run.evaluate("val").mean("pearson")) == (2, before)
+    assert run == facer.open_run(tmp_path / "run") != facer.open_run("run")
+
+
+def test_what_is_no_path_no_list_and_no_name_is_one_line(trained, tmp_path):
+    run, place, labels = trained
+    store = facer.open_store(place)
+    untyped: Any = facer  # arguments of other types are the subject
+    crops = [np.zeros((112, 112, 3), np.uint8)]
+    for call, message in (
+        (lambda: untyped.open_store(None), "store: found NoneType, expected one path"),
+        (lambda: untyped.ClipDataset(run, labels), "store: found Run, expected one path"),
+        (lambda: untyped.Run(3), "path: found int, expected one path"),
+        (lambda: untyped.storage.read_labels([labels]), "labels: found list, expected one path"),
+        (lambda: untyped.storage.read_predictions(None), "path: found NoneType, expected one path"),
+        (lambda: run.evaluate("val").write(None), "path: found NoneType, expected one path"),
+        (lambda: run.again(5), "run: found int, expected one path"),
+        (lambda: untyped.load_rec(None), "name_or_path: found NoneType, expected one path"),
+        (lambda: untyped.load_rec(device=None), "device: found None, expected auto"),
+        (lambda: untyped.load_rec(device="cpu").predict(crops), "found crops of type list"),
+        (lambda: run.evaluate("val", against=run), "facer.evaluate compares two runs"),
+        (lambda: run.evaluate("val").mean("pearsn"), "metric: found 'pearsn', expected one of"),
+        (lambda: run.evaluate("val").per_emotion("r"), "metric: found 'r', expected one of"),
+        (lambda: untyped.fuse(str(run.path)), "runs: found 1, expected two or more"),
+        (lambda: untyped.fuse(None), "runs: found NoneType, expected a list"),
+        (lambda: untyped.fuse([run, 5]), "path: found int, expected one path"),
+        (
+            lambda: untyped.ablate(store, labels, tmp_path / "a", also=["x"]),
+            "also: found ['x'], exp",
+        ),
+        (
+            lambda: untyped.sweep(store, labels, tmp_path / "s", set=5),
+            "set: found int, expected a l",
+        ),
+        (
+            lambda: untyped.sweep(store, labels, tmp_path / "s", set={"learning_rate": ["x"]}),
+            "learning_rate: found 'x', expected a number",
+        ),
+        (lambda: untyped.summarise(store, windows=5), "window: found int, expected a list"),
+        (lambda: untyped.summarise(store, windows={"a": None}), "window a: found None, expected a"),
+        (
+            lambda: untyped.summarise(store, thresholds=0.5),
+            "threshold: found float, expected a list",
+        ),
+        (
+            lambda: untyped.import_("pyfeat", labels, tmp_path / "i.zarr", fps="25"),
+            "fps: found 25, expected a positive number",
+        ),
+        (
+            lambda: untyped.train_rec(tmp_path / "r", data="pack:a.h5", weights={"cc": 1}),
+            "weights: found 'cc', expected one of ccc, cce",
+        ),
+        (
+            lambda: untyped.train_rec(tmp_path / "r", data="pack:a.h5", augmentation={"tint": "x"}),
+            "augmentation tint: found 'x', expected a number",
+        ),
+        (
+            lambda: untyped.train_rec(tmp_path / "r", data="pack:a.h5", weights=5),
+            "weights: found 5, expected numbers by name",
+        ),
+    ):
+        with pytest.raises(facer.FacerError) as told:
+            call()
+        assert message in str(told.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_numbers_of_terms_are_a_mapping(tmp_path):
+    with pytest.raises(facer.FacerError, match=r"a\.h5: no such file"):  # all else is right
+        facer.train_rec(
+            tmp_path / "r", data="pack:a.h5", weights={"dm": float(np.float32(0.5))},
+            augmentation={"smallest_px": 20, "tint": 1},
+        )  # fmt: skip

@@ -13,11 +13,13 @@ from facer.stages.intensity.metrics import METRICS, Scores, defined, std_of
 from facer.stages.intensity.statistics.groups import Groups
 from facer.stages.intensity.statistics.intervals import Interval, Intervals, ends_of
 from facer.storage.errors import FacerError
+from facer.storage.files.regular import refuse_no_path
 from facer.storage.labels.options import LabelKind
 from facer.storage.labels.predictions import write_predictions
 from facer.storage.optional import optional
 from facer.storage.schema import F32
 from facer.storage.text import notebook
+from facer.storage.text.likeness import check_choice
 
 if TYPE_CHECKING:
     import pandas
@@ -73,6 +75,7 @@ class Evaluation:
 
         A challenge's labels and predictions can look alike: FacerError for the run's labels.
         """
+        refuse_no_path("path", path)
         path = Path(path)
         if path.exists() and any(Path(file).samefile(path) for file in self.label_files):
             raise FacerError(f"{path}: found the labels there, expected another name")
@@ -90,6 +93,7 @@ class Evaluation:
 
     def per_emotion(self, metric: str) -> dict[str, float]:
         """Mean over seeds of one metric of each emotion; nan where it is not defined."""
+        check_choice("metric", metric, METRICS)
         values = np.mean([getattr(scores, metric) for scores in self.seeds.values()], axis=0)
         return dict(zip(self.names, values.tolist(), strict=True))
 

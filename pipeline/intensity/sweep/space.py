@@ -18,6 +18,7 @@ from facer.pipeline.settings.table import Settings, plain_value
 from facer.storage.errors import OptionError, named
 from facer.storage.settings import Declared
 from facer.storage.text.likeness import did_you_mean
+from facer.storage.text.names import items_of
 
 _MOST_TRIALS = 10_000
 _DIGITS = 3  # of a number drawn from a range
@@ -53,7 +54,8 @@ def read_space(given: Mapping[str, Any] | Sequence[str]) -> Space:
 
     OptionError for what is no setting of a head's training, and for values that it cannot have.
     """
-    pairs = given.items() if isinstance(given, Mapping) else map(_pair, given)
+    texts = (given,) if isinstance(given, str) else given
+    pairs = given.items() if isinstance(given, Mapping) else map(_pair, items_of("set", texts))
     space: dict[str, Any] = {}
     for name, values in pairs:
         if name not in SWEPT:
@@ -71,13 +73,15 @@ def read_space(given: Mapping[str, Any] | Sequence[str]) -> Space:
             space[name] = _of_text(one, values) if isinstance(values, str) else _of_list(values)
         except OptionError as error:
             raise OptionError(f"{named('set')} {name}: {error}") from error
+        for value in () if isinstance(space[name], Range) else space[name]:
+            SWEPT.complete({name: value})
     if not space:
         raise OptionError(f"{named('set')}: found none, expected settings and values, {_EXAMPLE}")
     return space
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, equals, values = text.partition("=")
+    name, equals, values = str(text).partition("=")
     if not (name and equals and values):
         raise OptionError(f"{named('set')} {text}: expected NAME=VALUES, {_EXAMPLE}")
     return name.strip().replace("-", "_"), values

@@ -39,6 +39,10 @@ class ViewSession:
     """One opened store, what is known of its clips, and changes of marks.csv and faces.csv."""
 
     def __init__(self, config: ViewConfig, summary: SummaryConfig) -> None:
+        videos = None if config.videos is None else config.videos.absolute()
+        marks, faces = config.marks_file.absolute(), config.faces_file.absolute()
+        # a notebook goes to another folder while the pages are served
+        config = replace(config, videos=videos, marks=marks, faces=faces)
         self.config, self.summary = config, summary
         self.store = FeatureStore.open(config.store)
         self.study = study(self.store, summary, config.design, config.events)

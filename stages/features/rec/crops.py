@@ -207,6 +207,11 @@ def _larger(crop: U8, times: int) -> Iterator[U8]:
 
 def check_crops(crops: U8) -> None:
     """Refuse anything but RGB uint8 (B, 112, 112, 3), naming what was found."""
+    if not isinstance(crops, np.ndarray):
+        raise FacerError(
+            f"REC: found crops of type {type(crops).__name__}, expected a numpy array, uint8 "
+            "(B, 112, 112, 3)"
+        )
     if crops.ndim != 4 or crops.shape[1:] != (CROP_PX, CROP_PX, 3) or crops.dtype != np.uint8:
         raise FacerError(
             f"REC: found crops {crops.dtype} {crops.shape}, expected uint8 (B, 112, 112, 3)"

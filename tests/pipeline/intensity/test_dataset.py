@@ -115,3 +115,12 @@ def test_a_plain_model_learns_from_it(planted):
             loss_of(batch).backward()
             optimiser.step()
     assert loss_of(val.collate(list(val))) < 0.01
+
+
+def test_a_batch_is_made_of_any_items_and_an_index_is_a_number(planted):
+    dataset = facer.ClipDataset(*planted())
+    batch = dataset.collate(dataset[index] for index in (0, 1))
+    assert batch.clip_ids == dataset.clip_ids[:2]
+    for index in (slice(0, 2), [0, 1], "0", 0.0, None):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            dataset[index]  # type: ignore[index]

@@ -163,3 +163,25 @@ def test_the_store_of_an_earlier_version_by_name():
     store = FeatureStore.open(path)
     ok = next(r.clip_id for r in store.records if r.status == "ok")
     assert store[ok]["valence"].shape == (store.record(ok).n_frames,)
+
+
+@pytest.mark.parametrize("odd", [["a"], slice(2), {"a": 1}, np.array(["a"])])
+def test_what_is_no_name_is_told(store, odd):
+    with pytest.raises(FacerError, match="found no clip"):
+        store[odd]
+    assert odd not in store
+    with pytest.raises(FacerError, match=r"^column: found .*, expected names$"):
+        store[store.clip_ids[0]][odd]
+    with pytest.raises(FacerError, match=r"^clip_ids: found .*, expected names$"):
+        store.load([odd])
+    with pytest.raises(FacerError, match=r"^columns: found int, expected a list$"):
+        store.load(store.clip_ids, columns=5)
+    with pytest.raises(FacerError, match=r"^columns: found a set, expected them in their order$"):
+        store.load(store.clip_ids, columns=set(store.feature_names[:2]))
+
+
+def test_a_clip_tells_which_columns_it_has(store):
+    clip = store[store.clip_ids[0]]
+    assert store.feature_names[0] in clip
+    assert "no such" not in clip
+    assert tuple(clip) == store.feature_names

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,16 @@ def test_a_mark_is_on_the_disk_and_summarise_reads_it(store, opened, tmp_path):
     frames = after.summary.set_index(["clip_id", "feature"])["n_frames"]["P1_calm", "au12"]
     assert frames == (clip.valid & kept).sum()
     assert len(before) == len(after.clips)
+
+
+def test_marks_go_where_they_were_to_go_from_any_folder(opened, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    session = opened(marks=Path("mine.csv"))
+    monkeypatch.chdir("elsewhere")
+    session.mark({"name": A, "first": 3, "last": 7, "mark": "hand"})
+    assert len(rows(tmp_path / "mine.csv")) == 1
+    assert not list(Path().iterdir())
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (59, 59), (0, 59), (11, 12)])
