@@ -19,7 +19,7 @@ def parse_json(data: bytes | str) -> Any:
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
         found = _JSON.decode(text)
         if _HALVES.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
     except UnicodeEncodeError:  # whoever writes this text to a file later could not
         raise ValueError("half of a character (a lone surrogate)") from None
     except RecursionError:
