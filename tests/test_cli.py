@@ -219,7 +219,7 @@ def test_every_command_has_help_with_an_example(capsys):
         (["bench", "no-such.mp4"], 1, "no-such.mp4: no such file"),
         (["bench", "/"], 1, "a folder, expected a video"),
         (["bench", "--folder", ".", "--clips", "3"], 2, "expected --folder, or --clips"),
-        (["models", "fetch"], 2, "or of an insightface pack"),
+        (["models", "fetch"], 2, "or an insightface pack"),
         (["extract", ".", "--face", "best"], 2, "--face: found 'best', expected one of track"),
         (["extract", ".", "--workers", "0"], 2, "--workers: found 0"),
         (["extract"], 2, "Missing argument 'VIDEO_DIR'; see facer extract --help"),
@@ -255,6 +255,13 @@ def test_every_command_has_help_with_an_example(capsys):
             2,
             "augment tint: found 2.0, expected 0 to 1",
         ),
+        (
+            ["extract", ".", "-o", ""],
+            2,
+            "found an empty path, expected one; the current folder is .",
+        ),
+        (["import", "openface", "", "-o", "s.zarr"], 2, "found an empty path"),
+        (["predict", "run", ""], 2, "found an empty path"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
     ],
 )

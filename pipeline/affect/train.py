@@ -168,8 +168,7 @@ def train_rec(
     validation = _read_validation(config, aligner)  # first: without one, all reading is in vain
     held_out = held_out_videos(specs)
     train = [read_spec(parse_spec(spec), "train", aligner, held_out) for spec in config.data]
-    taught = bool(fit.teachers) and fit.distillation_weight > 0
-    weak = weak_features(train, fit.loss, taught=taught)
+    weak = weak_features(train, fit.loss, taught=bool(fit.teachers))
     if len(weak) == len(FEATURE_NAMES) and not fit.unit_geometry:
         raise FacerError(
             f"train-rec: found no label to learn from in {', '.join(config.data)}, expected one of "

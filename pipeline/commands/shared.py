@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from facer.pipeline.runtime.epoch_log import LOG_KINDS
 from facer.pipeline.runtime.progress import echo
 from facer.storage.errors import printable
+from facer.storage.files.regular import refuse_empty
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
 """Exit codes beside 0: a problem that the message explains, wrong usage, some clips failed,
@@ -22,7 +24,18 @@ Ctrl-C, SIGTERM or SIGHUP."""
 STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
-PATH = click.Path(path_type=Path)
+
+
+class _Path(click.Path):
+    """A path; an empty one is none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The path; OptionError for ""."""
+        refuse_empty(os.fspath(value))
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 
 class Finite(click.FloatRange):

@@ -57,11 +57,11 @@ def plan(config: ExtractRunConfig, progress: Progress, at_end: ExitStack) -> Ext
 
     What it starts, ``at_end`` closes.
     """
+    refuse_empty(config.store)
+    refuse_tilde(Path(config.store))
     videos = open_videos(config.video_dir, isinstance(config.extract, AudioConfig))
     found = videos.find(progress.note)
     sources = _settled(config, found, progress)
-    refuse_empty(config.store)
-    refuse_tilde(Path(config.store))
     path = config.store if "://" in config.store else str(Path(config.store).absolute())
     made: FeatureStore | None = None
     with suppress(FacerError):  # there is none, or opening it again says what is wrong with it

@@ -20,7 +20,8 @@ from facer.storage.study.design import DesignRow
 from facer.storage.study.events import Event
 from facer.storage.study.marks import Mark, unmarked
 
-_MEASURED = ("ok", "no_face", "no_sound")
+MEASURED = ("ok", "no_face", "no_sound")
+"""States of clips that count."""
 There = tuple[Record, ClipFeatures, FrameTimes]
 _NUMBERS = ("window_s", "seen_s", "seen_share", "longest_gap_s", *Statistics._fields, "episodes",
             "latency_s", "baseline", "baseline_s", "mean_bc", "peak_bc", "n_frames")  # fmt: skip
@@ -46,6 +47,20 @@ class Features(NamedTuple):
         return limits(self.units)
 
 
+def state_of(row: DesignRow, record: Record | None, marks: Sequence[Mark]) -> tuple[str, str]:
+    """Return what a clip is in a study, and why."""
+    whole = [mark for mark in marks if mark.whole_clip]
+    if record is None:
+        return "not_in_store", row.reason
+    if record.status == "failed":
+        return "failed", record.reason
+    if row.exclude:
+        return "excluded", row.reason
+    if whole:
+        return "excluded", whole[0].why
+    return record.status, record.reason
+
+
 @dataclass
 class ClipSummary:
     """All that is known of a clip, and its numbers."""
@@ -61,25 +76,13 @@ class ClipSummary:
     person: F64 | None = None  # (F,) baselines of the participant, to fall back on
 
     def __post_init__(self) -> None:
-        self.status, self.reason = self._state()
+        self.status, self.reason = state_of(self.row, self.record, self.marks)
         self.time: FrameTimes | None = None
         self.parts: list[Track] = []
         self.left_out: list[tuple[str, str, str, str]] = []
         self._episodes: dict[int, Episodes] = {}
         if self.clip is not None and self.clip.n_frames and self.record is not None:
             self._place_in_time(self.clip, self.record)
-
-    def _state(self) -> tuple[str, str]:
-        whole = [mark for mark in self.marks if mark.whole_clip]
-        if self.record is None:
-            return "not_in_store", self.row.reason
-        if self.record.status == "failed":
-            return "failed", self.record.reason
-        if self.row.exclude:
-            return "excluded", self.row.reason
-        if whole:
-            return "excluded", whole[0].why
-        return self.record.status, self.record.reason
 
     def _place_in_time(self, clip: ClipFeatures, record: Record) -> None:
         self.time = clock_of(clip, record)
@@ -88,7 +91,7 @@ class ClipSummary:
             return
         kept = unmarked(self.marks, self.time.t_s, self.features.names)
         valid = clip.valid if kept.ndim == 1 else clip.valid[:, None]
-        if self.status in _MEASURED:
+        if self.status in MEASURED:
             self.parts = list(tracks(self.time, clip.features, valid & kept))
 
     @property
@@ -97,7 +100,7 @@ class ClipSummary:
 
         Marked cells are NaN, and a frame that is marked for all features is not valid.
         """
-        measured = self.status in _MEASURED
+        measured = self.status in MEASURED
         if not measured or self.record is None or self.clip is None or self.time is None:
             return None
         kept = unmarked(self.marks, self.time.t_s, self.features.names)
@@ -119,13 +122,14 @@ class ClipSummary:
         ]  # fmt: skip
 
     def late_events(self) -> list[str]:
-        """Events after the clip's last frame, each in words."""
-        time = self.time
+        """Events that lie, with all windows, after a clip that counts, each in words."""
+        time = self.time if self.status in MEASURED else None
+        first = min([0.0, *(start for start, _ in self.config.windows.values())])
         return [] if time is None else [
             f"{event.name!r} of {self.row.clip_id!r} at {event.onset_s:g} s, a clip that ends at "
             f"{time.stop_s:.2f} s"
             for event in self.events
-            if event.onset_s >= time.stop_s > 0
+            if event.onset_s + first >= time.stop_s > 0
         ]  # fmt: skip
 
     def measured(self) -> Iterator[tuple[Event, str, dict[str, Any]]]:
@@ -252,7 +256,7 @@ def late_note(events: Sequence[str]) -> list[str]:
     if not events:
         return []
     return [f"found {len(events)} onset(s) after the end of their clip, such as {events[0]}, "
-            "expected seconds of the clip; there is nothing to measure"]  # fmt: skip
+            "expected seconds of the clip"]  # fmt: skip
 
 
 def bare_track(time: FrameTimes, seen: Bools) -> Track:

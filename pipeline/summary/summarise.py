@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from facer.pipeline.summary import rows
-from facer.pipeline.summary.clips import ClipSummary, Features, idle_note, late_note
+from facer.pipeline.summary.clips import (
+    MEASURED,
+    ClipSummary,
+    Features,
+    idle_note,
+    late_note,
+    state_of,
+)
 from facer.pipeline.summary.people import People, person_of
 from facer.pipeline.summary.schema import DICTIONARY, Schema, schema
 from facer.stages.summary.config import SummaryConfig
@@ -129,12 +136,23 @@ def summarise_study(of: Study, sink: Sink) -> Outcome:
 def notes_of(of: Study) -> Iterator[str]:
     """What a reader must know of a study's tables, before any clip is read."""
     yield from of.design.notes
-    without = [clip for clip, events in of.events.items() if START in events]
-    if 0 < len(without) < len(of.events):
+    counted = _counted(of)
+    without = [clip for clip, events in counted.items() if START in events]
+    if 0 < len(without) < len(counted):
         yield (
-            f"{len(without)} of {len(of.events)} clips have no onset and no event; their times "
+            f"{len(without)} of {len(counted)} clips have no onset and no event; their times "
             f"count from the clip's beginning: {some(without)}"
         )
+
+
+def _counted(of: Study) -> Mapping[str, Sequence[Event]]:
+    """Events of the clips that count, so far as is known before they are read."""
+    found = {}
+    for row in of.design.rows:
+        record = of.store.record(row.clip_id) if row.known else None
+        if state_of(row, record, of.marks.get(row.clip_id, ()))[0] in MEASURED:
+            found[row.clip_id] = of.events[row.clip_id]
+    return found
 
 
 def _windows_notes(of: Study) -> Iterator[str]:
@@ -145,8 +163,8 @@ def _windows_notes(of: Study) -> Iterator[str]:
             f"baseline {rest[0]:g}:{rest[1]:g} is shorter than the {least:g} s that must be seen "
             "of it (min-baseline), so that nothing is compared with it"
         )
+    yield from _whole_clips(of)
     if any(event.onset_s > 0 for events in of.events.values() for event in events):
-        yield from _whole_clips(of)
         return
     for name, span in {**of.config.windows, "baseline": of.config.baseline}.items():
         if span is not None and span[1] <= 0:
@@ -158,7 +176,9 @@ def _windows_notes(of: Study) -> Iterator[str]:
 
 def _whole_clips(of: Study) -> Iterator[str]:
     """Say which events have the whole clip for their window, where that is not so of all."""
-    events = [(clip, event) for clip, mine in of.events.items() for event in mine if event != START]
+    events = [
+        (clip, event) for clip, mine in _counted(of).items() for event in mine if event != START
+    ]
     whole = [f"{event.name} of {clip}" for clip, event in events if event.duration_s is None]
     if not of.config.windows and whole and ("events" in of.files or len(whole) < len(events)):
         yield (

@@ -89,12 +89,6 @@ def refuse_tilde(path: Path) -> None:
         )
 
 
-def refuse_empty(path: str) -> None:
-    """FacerError for "", as of a shell's variable that is not set: it is the current folder."""
-    if not path:
-        raise FacerError("found an empty path, expected one; the current folder is . (a dot)")
-
-
 def refuse_no_path(name: str, value: object) -> None:
     """OptionError for what is no path, such as a list of files or a table in memory."""
     if not isinstance(value, str | os.PathLike):
@@ -102,3 +96,10 @@ def refuse_no_path(name: str, value: object) -> None:
             f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
             "into a folder, a table into a csv file"
         )
+    refuse_empty(os.fspath(value))
+
+
+def refuse_empty(path: str) -> None:
+    """OptionError for "", as of a shell's variable that is not set: it is the current folder."""
+    if not path:
+        raise OptionError("found an empty path, expected one; the current folder is . (a dot)")

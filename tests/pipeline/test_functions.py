@@ -167,3 +167,5 @@ def test_what_is_no_path_is_told(planted, given):
         facer.design(store, given)
     with pytest.raises(facer.FacerError, match=r"^output: found NoneType, expected one path"):
         facer.picture(store, "clip-00", None)  # type: ignore[arg-type]
+    with pytest.raises(facer.FacerError, match="found an empty path"):
+        facer.summarise("")

@@ -52,13 +52,16 @@ class FileScores:
         return (*found, *self._codes(), *self._other_scale())
 
     def _codes(self) -> Iterator[str]:
-        """Say which predictions are far from all others, as -1 where there is none."""
+        """Say which predictions are far from all others and no label, as -1 where there is none."""
         of = self.scores
         names: dict[float, list[str]] = {}
         for name, labels, column in zip(of.names, of.targets.T, of.predictions.T, strict=True):
-            low = np.nanmin(labels, initial=0)  # a head's numbers go a little below the labels
-            kept = np.where(column % 1, column.clip(low), column)
+            low = np.floor(np.nanmin(labels, initial=0))  # of the scale, in whole numbers
+            high = np.ceil(np.nanmax(labels, initial=0))
+            kept = np.where(column % 1, column.clip(low), column)  # a head's go a little below
             for odd in find_outliers(name, kept.astype(np.float64)):
+                if low <= odd.value <= high:
+                    continue
                 names.setdefault(odd.value, []).append(f"{name} ({len(odd.rows)} clips)")
         for value, where in names.items():
             yield (

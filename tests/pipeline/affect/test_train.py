@@ -396,6 +396,17 @@ def test_crops_of_val_that_are_in_train_are_told(config, pack, tmp_path, caplog)
     assert "1 of 24 crops of val are in train too, pixel for pixel" in caplog.text
 
 
+def test_expressions_that_a_teacher_alone_labels_are_taught_at_any_weight(
+    config, pack, trained, tmp_path
+):
+    own = shutil.copy(pack, tmp_path / "own.h5")
+    with h5py.File(own, "r+") as file:
+        file["expression_label"][:] = -1
+    wise = replace(FIT, epochs=1, teachers=(str(trained.rec),), distillation_weight=0)
+    found = train_rec(replace(config, data=(f"pack:{own}",), fit=wise))
+    assert "happiness" not in found.weak_features
+
+
 def test_data_without_a_label_to_learn_from_is_refused(config):
     nothing = replace(FIT, loss=LossWeights(ccc=0, cce=0, bce=0))
     with pytest.raises(FacerError, match="found no label to learn from in pack:"):

@@ -719,6 +719,22 @@ def test_clips_and_events_whose_times_are_other_ones_are_told(study_store, tmp_p
     table.write_text("clip_id,onset_s\na,1\nb,1\na,1\n")
     with pytest.raises(FacerError, match=r"events.csv:4: found the same row again .* line 2"):
         facer.summarise(store, events=table)
+    table.write_text("clip_id,onset_s,duration_s\na,0,1\nb,0,1\nc,0,\n")
+    (note,) = facer.summarise(store, events=table).notes
+    assert note.startswith("1 of 3 events have no duration")
+
+
+def test_nothing_is_told_of_onsets_of_clips_that_do_not_count(study_store, tmp_path, caplog):
+    """Nor of onsets at a clip's end, where the windows lie before them."""
+    store = study_store({name: (RATE, {}) for name in "abcd"} | {"e": None})
+    design, marks = tmp_path / "design.csv", tmp_path / "marks.csv"
+    design.write_text(
+        "clip_id,participant,onset_s,exclude\na,P,4,\nb,P,,1\nc,P,99,1\nd,P,,\ne,P,,\n"
+    )
+    marks.write_text("clip_id,start_s,stop_s,mark\nd,,,bad\n")
+    assert not facer.summarise(store, design, marks=marks, windows={"w": (-2, 0)}).notes
+    (late,) = facer.summarise(store, design, marks=marks, windows={"w": (0, 2)}).notes
+    assert late.startswith("found 1 onset(s) after the end of their clip, such as 'onset' of 'a'")
 
 
 def test_a_baseline_that_is_too_short_ever_to_count_is_told(study_store):

@@ -115,6 +115,16 @@ def test_a_clip_predicted_as_a_code_or_twice_is_told(labels, tmp_path):
         score_files(ScoreConfig(path, str(labels)))
 
 
+def test_what_may_be_a_label_is_no_code(tmp_path):
+    """Seen: valence of -1, where all other predictions were positive."""
+    (tmp_path / "l.csv").write_text(
+        "id,valence\n" + "".join(f"c{n},{n / 8 - 0.9}\n" for n in range(16))
+    )
+    predicted = ["c0,-1", *(f"c{n},{n / 16}" for n in range(1, 16))]
+    (tmp_path / "p.csv").write_text("\n".join(["id,valence", *predicted]))
+    assert not score_files(ScoreConfig(tmp_path / "p.csv", str(tmp_path / "l.csv"))).file.warnings
+
+
 def test_predictions_of_a_run_score_as_the_run_does(planted, tmp_path):
     store, labels = planted()
     fit = FitConfig(HeadConfig(hidden_size=8, dense=6), learning_rate=3e-3, epochs=2)
