@@ -22,7 +22,19 @@ Ctrl-C, SIGTERM or SIGHUP."""
 STDOUT = Path("-")  # as the csv to write
 LISTED = 10  # names printed of a longer list
 NOTE_CHARACTERS = 300  # of a note on what was left out
-PATH = click.Path(path_type=Path)
+
+
+class Place(click.Path):
+    """A path; "", as of a shell's variable that is not set, is none: it is the current folder."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The path; wrong usage for an empty one."""
+        if value == "":
+            self.fail("found an empty path, expected one; . is the current folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = Place(path_type=Path)
 
 
 class Finite(click.FloatRange):

@@ -419,6 +419,7 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
         (["--format", "muse", "--design", "{participant}"], "--design: found format muse"),
         (["--format", "elan", "--long"], "--long: found format elan, expected one of csv"),
         (["--format", "elen"], "openface, json; did you mean 'elan'?"),
+        (["--format", "elan", "--videos", ""], "'--videos': found an empty path, expected one"),
     ):
         assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()
