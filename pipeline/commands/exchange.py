@@ -70,12 +70,16 @@ def export(store: str, path: Path, as_json: bool, **settings: Any) -> None:
     """
     from facer.pipeline.functions.store import export as export_store
     from facer.storage import FeatureStore
-    from facer.storage.exchange.formats import format_of
+    from facer.storage.exchange.formats import STUDY_FORMATS, format_of
+    from facer.storage.study.design import design_of
 
     clips = export_store(store, path, **settings)
     opened = FeatureStore.open(store)
     form = format_of(path, settings["format"])
     failed = {r.clip_id: r.reason for r in opened.records if r.status == "failed"}
+    if settings["design"] is not None and form in STUDY_FORMATS:  # which leave out the others
+        for outside in design_of(settings["design"], opened.clip_ids).not_in_design:
+            failed.pop(outside, None)
     if as_json:
         print_json({"path": path, "format": form, "clips": clips, "failed": failed})
     else:

@@ -14,7 +14,7 @@ import click
 
 from facer.pipeline.runtime.epoch_log import LOG_KINDS
 from facer.pipeline.runtime.progress import echo
-from facer.storage.errors import printable
+from facer.storage.errors import OptionError, printable
 from facer.storage.files.regular import refuse_empty
 
 EXIT_PROBLEM, EXIT_USAGE, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -30,8 +30,11 @@ class _Path(click.Path):
     """A path; an empty one is none."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """The path; OptionError for ""."""
-        refuse_empty(os.fspath(value))
+        """The path; wrong usage for "", as of a shell's variable that is not set."""
+        try:
+            refuse_empty(os.fspath(value))
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -38,6 +38,13 @@ from facer.storage.text.names import distinct, numbered, some
 
 _JSON_HZ = 10.0
 _UNFILLED_S = 0.0  # longest unseen gap that curves go on over: they have no column that says so
+_NAME_BYTES = 255  # that a file's name may have
+_ROOM = 20  # of them for a number and an ending
+_ENDINGS: Mapping[StudyFormat, str] = {
+    "elan": ".eaf", "textgrid": ".TextGrid", "facereader": "_detailed.txt", "openface": ".csv",
+    "json": ".json",
+}  # fmt: skip
+"""What follows a clip's id in the name of its file, of formats that have one a clip."""
 _log = logging.getLogger("facer")
 
 
@@ -100,6 +107,7 @@ def _export_study(of: Study, path: Path, form: StudyFormat, videos: Path | None)
             "FaceReader are; export to another format"
         )
     _refuse_empty(of, form)
+    _refuse_long(of, form)
     written, idle, late = 0, list[str](), list[str]()
     with written_whole(path) as folder:
         place = _Place(folder, path, videos, of)
@@ -130,6 +138,21 @@ def _refuse_empty(of: Study, form: StudyFormat) -> None:
             f"{of.store.path}: found features {some(names)}, expected some that {form} has, such "
             f"as au12; {named('format')} csv or json take any"
         )
+
+
+def _refuse_long(of: Study, form: StudyFormat) -> None:
+    """FacerError for a clip whose name is too long for a file of a format, before any work."""
+    if form not in _ENDINGS:
+        return
+    for row in of.design.rows:
+        name = f"{PurePosixPath(row.clip_id).name}{_ENDINGS[form]}"
+        over = len(os.fsencode(name)) - _NAME_BYTES
+        if over > 0 and row.known and not row.exclude and of.store.record(row.clip_id).n_frames:
+            raise FacerError(
+                f"{of.store.path}: clip {row.clip_id!r}: its file {_ENDINGS[form]} would have a "
+                f"name {over} bytes too long; leave it out by exclude in a {named('design')}, or "
+                "export one table (.csv, .parquet)"
+            )
 
 
 def _thresholds(of: Features) -> Mapping[str, float]:
@@ -183,6 +206,10 @@ class _Place:
             raise FacerError(f"{self.final}: clip {name!r}: found an id that cannot name a file")
         write_atomic(self.folder.joinpath(*parts), data)
 
+    def write_of(self, clip: ClipSummary, form: StudyFormat, data: str | bytes) -> None:
+        """Write a clip's file, of a format that has one a clip."""
+        self.write(f"{clip.row.clip_id}{_ENDINGS[form]}", data)
+
     def link(self, clip: ClipSummary) -> str:
         """The video's path from the clip's file; "" where it is not known."""
         source = clip.record.source if clip.record is not None else ""
@@ -223,9 +250,7 @@ def _elan(place: _Place, clip: ClipSummary, there: There) -> None:
     record, arrays, _ = there
     stem = PurePosixPath(clip.row.clip_id).name
     linked = Linked(place.link(clip), f"./{stem}.txt")
-    place.write(
-        f"{clip.row.clip_id}.eaf", elan(tiers_of(clip), linked, max(0, record.source_mtime_ns))
-    )
+    place.write_of(clip, "elan", elan(tiers_of(clip), linked, max(0, record.source_mtime_ns)))
     lines = ["\t".join(["time_s", *clip.features.names])]
     lines += [
         "\t".join([f"{time_s:.6f}", *("" if v != v else f"{v:.6g}" for v in row)])
@@ -235,7 +260,7 @@ def _elan(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _textgrid(place: _Place, clip: ClipSummary, there: There) -> None:
-    place.write(f"{clip.row.clip_id}.TextGrid", textgrid(tiers_of(clip), there[2].stop_s))
+    place.write_of(clip, "textgrid", textgrid(tiers_of(clip), there[2].stop_s))
 
 
 def _bids(place: _Place, clip: ClipSummary, there: There) -> None:
@@ -274,7 +299,7 @@ def _describe(place: _Place) -> None:
 
 def _facereader(place: _Place, clip: ClipSummary, there: There) -> None:
     log = logs.facereader(there[0], there[1], clip.features.names, clip.row.condition)
-    place.write(f"{clip.row.clip_id}_detailed.txt", log)
+    place.write_of(clip, "facereader", log)
 
 
 def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
@@ -284,12 +309,15 @@ def _imotions(place: _Place, clip: ClipSummary, there: There) -> None:
 
 
 def _file_name(text: str) -> str:
-    return text.replace("/", "_").strip(". ") or "_"
+    name = text.replace("/", "_").strip(". ")
+    while len(os.fsencode(name)) > _NAME_BYTES - _ROOM:
+        name = name[:-1]
+    return name or "_"
 
 
 def _openface(place: _Place, clip: ClipSummary, there: There) -> None:
     text = logs.openface(there[1], clip.features.names, _thresholds(clip.features))
-    place.write(f"{clip.row.clip_id}.csv", text)
+    place.write_of(clip, "openface", text)
 
 
 def _json(place: _Place, clip: ClipSummary, there: There) -> None:
@@ -308,7 +336,7 @@ def _json(place: _Place, clip: ClipSummary, there: There) -> None:
     ]  # fmt: skip
     row = clip_row(clip)
     meta = {name: _plain(values)[0] for name, values in row.items()}
-    place.write(f"{clip.row.clip_id}.json", json.dumps({
+    place.write_of(clip, "json", json.dumps({
         "clip": meta, "events": [event._asdict() for event in clip.events],
         "marks": [mark._asdict() for mark in clip.marks], "summary": summary,
         "series": {"rate_hz": _JSON_HZ, "t_s": _plain(starts), **curves},

@@ -131,7 +131,8 @@ def _summary(folder: Path, store: FeatureStore) -> list[str]:
         f"{name} ({start:g} to {stop:g} s)" for name, (start, stop) in s.windows.items()
     )
     found = [
-        f"Statistics were computed over {windows or 'each event or whole clip'}, every frame "
+        f"Statistics were computed over {windows or 'each event or whole clip'}"
+        f"{_counted_from(of) if s.windows or s.baseline else ''}, every frame "
         "weighted by its duration (half the time to each neighbour, at most 1.5 median frame "
         "intervals); nothing was interpolated for them.",
         f"A window was left empty when less than {100 * s.min_valid:.6g}% of it was measured.",
@@ -179,8 +180,21 @@ class _Summarised:
     thresholds: Mapping[str, float] = field(default_factory=dict)  # the usual ones too
     sha256: Mapping[str, str] = field(default_factory=dict)  # of design, events and marks
     clips: Mapping[str, int] = field(default_factory=dict)  # by status
+    counted_from: Mapping[str, int] = field(default_factory=dict)  # clips: start, onset, event
     unit: str = "participant"  # or clip, where the design names nobody
     store: _Store = _Store()
+
+
+def _counted_from(of: _Summarised) -> str:
+    """What the times of windows count from, of how many clips where that differs."""
+    told = [
+        f"{what}{f' ({of.counted_from[name]} clips)' if len(of.counted_from) > 1 else ''}"
+        for name, what in (
+            ("event", "each event"), ("onset", "the onset of the stimulus"),
+            ("start", "the beginning of the video"),
+        ) if name in of.counted_from
+    ]  # fmt: skip
+    return f", in seconds from {' or '.join(told)}" if told else ""
 
 
 def _left_out(of: _Summarised) -> list[str]:

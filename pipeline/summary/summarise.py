@@ -272,6 +272,7 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
         "made_by": "facer summarise", "facer_version": __version__, "tables": list(tables),
         "settings": dataclasses.asdict(of.config),
         "design": of.design.source, "sha256": dict(of.files),
+        "counted_from": dict(Counter(_counted_from(of))),
         "unit": "participant" if any(row.participant for row in of.design.rows) else "clip",
         "thresholds": {
             name: unit.threshold
@@ -284,6 +285,16 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
             "contents_sha256": contents_sha256(of.store),
         },
     }  # fmt: skip
+
+
+def _counted_from(of: Study) -> Iterator[str]:
+    """What the times of each clip count from: ``start`` of the clip, ``onset`` of the design,
+    ``event``.
+    """
+    for row in of.design.rows:
+        events = of.events[row.clip_id]
+        given = row.onset_s is not None and events == [Event("onset", row.onset_s)]
+        yield "start" if events == [START] else "onset" if given else "event"
 
 
 def contents_sha256(store: FeatureStore) -> str:

@@ -24,10 +24,14 @@ from facer.storage.study.columns import Column
 _ROWS = 2000  # of a table
 _CROPS = 8  # of a clip and store
 _STYLE = (
-    "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}"
-    "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #ddd}"
-    "td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.3em}"
-    "figcaption{font-size:12px;color:#555}"
+    ":root{color-scheme:light dark}@media print{:root{color-scheme:light}.wide{overflow:visible}}"
+    "body{font:14px system-ui;margin:2em;overflow-wrap:anywhere}.wide{overflow-x:auto}"
+    "table{border-collapse:collapse;overflow-wrap:normal}"
+    "td,th{padding:.2em .7em;text-align:right;border-bottom:1px solid #8886}"
+    "td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere;min-width:8em}"
+    "figure{display:inline-block;margin:.3em}figcaption{font-size:12px;opacity:.8}dt{float:left;"
+    "clear:left;margin-right:.5em;font-weight:600}dd{margin:0}"
+    "@media(max-width:40em){body{margin:1em}}"
 )
 _Side = tuple[ClipFeatures, FrameTimes]
 
@@ -46,19 +50,30 @@ def compare_page(found: StoreComparison, videos: Path | None, worst: int) -> str
     a, b = (html.escape(str(found.settings[name])) for name in "ab")
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>facer compare</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<style>{_STYLE}</style>"
         f"<h1>Two measurements</h1><p>a: {a}<br>b: {b}</p>{alone}{tables}{crops}</html>\n"
     )
 
 
 def _table(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
-    head = "".join(f'<th title="{html.escape(c.definition)}">{c.name}</th>' for c in columns)
+    head = "".join(f"<th>{c.name}</th>" for c in columns)
+    meant = "".join(f"<dt>{c.name}</dt><dd>{_meaning(c)}</dd>" for c in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{_shown(row[c.name])}</td>" for c in columns) + "</tr>"
         for row in rows[:_ROWS]
     )
     more = f"<p>{len(rows) - _ROWS} more rows are in the csv.</p>" if len(rows) > _ROWS else ""
-    return f"<h2>{title}</h2><table><tr>{head}</tr>{body}</table>{more}"
+    return (
+        f'<h2>{title}</h2><div class="wide" tabindex="0" role="region" aria-label="{title}"><table>'
+        f"<tr>{head}</tr>{body}</table></div>{more}"
+        f"<details><summary>What the columns are</summary><dl>{meant}</dl></details>"
+    )
+
+
+def _meaning(column: Column) -> str:
+    text = ", ".join(filter(None, [column.definition, column.unit]))
+    return html.escape(text)
 
 
 def _shown(value: Any) -> str:
@@ -69,7 +84,11 @@ def _shown(value: Any) -> str:
 
 def _seen_by_one(found: StoreComparison, videos: Path, worst: int) -> str:
     stores = [FeatureStore.open(found.settings[name]) for name in "ab"]
-    apart = [row for row in found.clips if row["only_a_s"] + row["only_b_s"] != 0][:worst]
+    apart = [
+        row for row in found.clips
+        if row["only_a_s"] + row["only_b_s"] != 0  # NaN where a store lacks it
+        and {row["status_a"], row["status_b"]} != {"failed"}
+    ][:worst]  # fmt: skip
     return "<h2>Faces that only one saw</h2>" + "".join(_clip(stores, row, videos) for row in apart)
 
 
@@ -81,7 +100,7 @@ def _clip(stores: Sequence[FeatureStore], row: Mapping[str, Any], videos: Path) 
     parts = [f"<h3>{html.escape(row['clip_id'])}</h3>"]
     for name, mine, theirs in (("a", a, b), ("b", b, a)):
         if mine is not None and len(rows := _alone(mine, theirs)):
-            parts.append(f"<p>Only {name} saw {len(rows)} frames.</p>")
+            parts.append(f"<p>Only {name} saw a face in {len(rows)} frame(s).</p>")
             parts.append(_strip(mine, rows, source, videos))
     return "".join(parts)
 

@@ -18,15 +18,16 @@ from facer.storage.schema import F64
 from facer.storage.text.names import distinct
 
 VERSION = "1.10.0"
+_LETTERS = 50  # of a label
 
 
 def label(text: str, otherwise: str) -> str:
-    """Return a BIDS label: letters and digits only.
+    """Return a BIDS label: letters and digits only, so few that three fit into a file's name.
 
     >>> label("P 01-b", "x"), label("--", "x")
     ('P01b', 'x')
     """
-    return re.sub(r"[^A-Za-z0-9]", "", text) or otherwise
+    return re.sub(r"[^A-Za-z0-9]", "", text)[:_LETTERS] or otherwise
 
 
 def labels(names: Iterable[str], otherwise: str) -> Mapping[str, str]:

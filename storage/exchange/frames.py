@@ -78,7 +78,7 @@ class FrameTable:
         """All but the embedding, with what they are; FacerError for a name that is there twice."""
         texts = [("clip_id", "the clip")]
         texts += [(name, "of the design") for name in (*self.who, *self.carried)]
-        texts += [("status", "ok, no_face, failed, excluded or not_in_store")]
+        texts += [("status", "ok, no_face, no_sound, failed, excluded or not_in_store")]
         found = (*(text(*one, "dictionary") for one in texts), *_FRAME)
         if self.long:
             found += _LONG
@@ -105,8 +105,10 @@ class FrameTable:
         names = [column.name for column in (*self.columns, *self.lists)]
         for row in self.rows:
             record = self.store.record(row.clip_id) if row.known else None
-            status = "not_in_store" if record is None else record.status
-            texts = {"clip_id": row.clip_id, "status": "excluded" if row.exclude else status}
+            status: str = "not_in_store" if record is None else record.status
+            if row.exclude and status not in ("not_in_store", "failed"):
+                status = "excluded"  # as in a summary's clips.csv
+            texts = {"clip_id": row.clip_id, "status": status}
             texts |= {name: getattr(row, name) for name in self.who}
             texts |= dict(zip(self.carried, row.carried or [""] * len(self.carried), strict=True))
             block: dict[str, Cells] = {name: [None] for name in names}

@@ -139,8 +139,9 @@ def clip_facts(record: Record, clip: ClipFeatures, store: FeatureStore) -> list[
         ("time between frames", _steps(clip)),
         ("size", f"{record.width_px} × {record.height_px} px" if record.width_px else "unknown"),
         ("video", record.source or "unknown"),
-        ("switches of the face's track", str(record.track_switches)),
     ]
+    if not store.provenance.of_sound:
+        facts.append(("switches of the face's track", str(record.track_switches)))
     return [*facts, ("note", record.reason)] if record.reason else facts
 
 
@@ -180,11 +181,14 @@ def clip_curves(clip: ClipFeatures, store: FeatureStore) -> dict[str, Any]:
     au_unit, au_high = curves.au_scale(store.provenance.settings)
     groups = {group: drawn.get(group, []) for group in FEATURE_GROUPS}
     shown = [name for names in groups.values() for name in names]
+    of_sound, measured = store.provenance.of_sound, store.provenance.measured.removeprefix("a ")
     return {
         "time": packed(clip.timestamp_s[rows]),
         "edges": packed(curves.time_edges(clip.timestamp_s[rows])),
         "step": _step(clip),
-        "faces": packed(clip.n_faces[rows]),
+        "faces": packed((clip.valid if of_sound else clip.n_faces)[rows]),
+        "counted": measured if of_sound else "faces",
+        "measured": measured,
         "valid": packed(clip.valid[rows]),
         "columns": {name: packed(columns[name]) for name in shown},
         "groups": groups,

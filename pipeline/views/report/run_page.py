@@ -91,22 +91,31 @@ def clip_errors(predictions: F32, targets: F32) -> F32:
     return np.asarray(np.sqrt(means), np.float32)
 
 
-def read_curves(run: Path) -> dict[str, dict[str, list[float | None]]]:
-    """Epoch, training loss and val Pearson of every seed that has a curve, by seed."""
-    curves = {}
+def read_curves(run: Path) -> dict[str, dict[str, Any]]:
+    """Epoch, training loss and val Pearson of every seed that has a curve, and the place of the
+    epoch that was kept, by seed.
+    """
+    curves: dict[str, dict[str, Any]] = {}
     for seed, folder in seed_folders(run).items():
         if not (rows := read_curve(folder / "curve.csv")):
             continue
         columns = ("epoch", "train_loss", "val_pearson")
         curves[str(seed)] = {
             c: [number(float(getattr(row, c)), 12) for row in rows] for c in columns
-        }
+        } | {"kept": _last([row.best for row in rows])}
     joint = run / "curve.jsonl"
     if not curves and joint.is_file():  # of facer finetune, which starts at an untrained epoch 0
         steps = read_json_lines(joint)[1:]
         names = {"epoch": "epoch", "train_loss": "loss", "val_pearson": "val_pearson"}
-        curves["end to end"] = {name: [s[key] for s in steps] for name, key in names.items()}
+        curves["end to end"] = {name: [s[key] for s in steps] for name, key in names.items()} | {
+            "kept": _last([s["best"] for s in steps])
+        }
     return curves
+
+
+def _last(best: Sequence[bool]) -> int:
+    """The place of the last epoch that was the best so far."""
+    return max((place for place, is_best in enumerate(best) if is_best), default=0)
 
 
 def _clips_shown(

@@ -45,6 +45,11 @@ def weights_path(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix.lower() in _PICKLED:
         raise FacerError(f"{path}: {_how_to_export(path)}")
+    if (path / "rec.safetensors").is_file():
+        raise FacerError(
+            f"REC weights {path} is a folder of facer train-rec; expected its weights: "
+            f"{path / 'rec.safetensors'}"
+        )
     if not path.is_file():
         known = (STARTER_REC, *bundled_cards())
         near = did_you_mean(name, known)

@@ -123,6 +123,20 @@ def test_the_page_says_how_many_rows_it_leaves_out(two, tmp_path, monkeypatch):
     assert f"{len(found.clips) - 1} more rows are in the csv" in page
 
 
+def test_the_page_fits_a_phone_and_shows_what_can_be_seen(two, tmp_path, study_store):
+    """Seen: clips that failed in both stores took the places of those with faces to show."""
+    a, b = (study_store({"x": (RATE, {}, late < RATE), "z": None}, name)
+            for late, name in ((1, "c.zarr"), (2, "d.zarr")))  # fmt: skip
+    page = compare_page(facer.compare(a, b), tmp_path, 1)
+    assert '<meta name="viewport"' in page
+    assert "color-scheme:light dark" in page
+    assert "<h3>x</h3>" in page
+    assert "<h3>z</h3>" not in page
+    assert "<dt>lag_s</dt><dd>how much later b is" in page
+    one_failed = compare_page(facer.compare(*two), tmp_path, 9)
+    assert "<h3>z</h3>" in one_failed
+
+
 def test_no_zero_is_less_than_nothing(study_store, capsys):
     """Seen: a difference of -0.000."""
     a, b = (study_store({"x": (RATE, {"au12": WAVE - less})}, name)
@@ -182,6 +196,20 @@ def test_the_paragraph_says_who_was_drawn_and_what_was_left_out(study_store, tmp
     text, _ = facer.methods(store, tmp_path / "s")
     assert "intervals over participants" in text
     assert "marked" not in text
+
+
+def test_the_paragraph_says_what_windows_count_from(study_store, tmp_path):
+    store = study_store({"P1_a": (RATE, {}), "P2_a": (RATE, {}), "P3_a": (RATE, {})})
+    design, events = tmp_path / "d.csv", tmp_path / "e.csv"
+    design.write_text("clip_id,onset_s\nP1_a,1\nP2_a,\nP3_a,1\n")
+    events.write_text("clip_id,onset_s,trial_type\nP3_a,0.5,x\nP3_a,1.5,x\n")
+    for given, said in (
+        ({}, "after (0 to 1 s), in seconds from the beginning of the video, every"),
+        ({"design": design}, "from the onset of the stimulus (2 clips) or the beginning of the "),
+        ({"design": design, "events": events}, "from each event (1 clips) or the onset of the "),
+    ):
+        facer.summarise(store, output=tmp_path / "s", windows={"after": (0, 1)}, **given)
+        assert said in facer.methods(store, tmp_path / "s")[0]
 
 
 def test_a_network_of_a_card_is_not_said_to_be_ours(study_store):
@@ -300,7 +328,7 @@ def test_the_page_shows_faces_that_only_one_saw(tmp_path, make_video, face_frame
         out = tmp_path / f"apart-{n}"
         told(capsys, "compare", one.path, other.path, "-o", out, "--videos", videos)
         page = (out / "index.html").read_text()
-        assert f"Only {name} saw 6 frames." in page
+        assert f"Only {name} saw a face in 6 frame(s)." in page
         assert page.count("data:image/jpeg;base64,") == 6
         assert "sub/&lt;one&gt;" in page
         assert "<one>" not in page

@@ -1,5 +1,6 @@
 """What a lab's other programs read: the same stretches and numbers, nothing where nothing was."""
 
+import csv
 import gzip
 import json
 import re
@@ -34,8 +35,7 @@ def export(store, tmp_path, capsys):
 
     def call(form, *options):
         out = tmp_path / form
-        printed, _ = told(capsys, "export", store, out, "--format", form, *options)
-        assert "sub/P3_joke: no video stream" in printed
+        told(capsys, "export", store, out, "--format", form, *options)
         return out
 
     return call
@@ -63,6 +63,33 @@ def test_elan_reads_the_tiers(export, marks, tmp_path):
     curves = np.genfromtxt(out / "sub" / "P1_joke.txt", names=True, delimiter="\t")
     counted = SEEN & ~((RATE >= 0.2) & (RATE < 0.5))
     np.testing.assert_allclose(curves["au12"], np.where(counted, SMILE, np.nan), atol=1e-6)
+
+
+def test_a_name_that_is_too_long_is_told_before_the_work(study_store, tmp_path, capsys):
+    """Seen: after all clips were written, and without a way out; ids of ours were not cut."""
+    name = "L" * 250
+    store = study_store({name: (RATE[:5], {}), "d/" * 130 + "a": (RATE[:5], {}), "z": None})
+    for form in ("elan", "bids", "imotions"):
+        told(capsys, "export", store, tmp_path / form, "--format", form)
+    for form in ("textgrid", "facereader"):
+        with pytest.raises(FacerError, match="bytes too long; leave it out by exclude"):
+            facer.export(store, tmp_path / form, format=form)
+        assert not (tmp_path / form).exists()
+    (tmp_path / "design.csv").write_text(f"clip_id,exclude\n{name},1\n{'d/' * 130}a,\n")
+    options = ("--format", "textgrid", "--design", tmp_path / "design.csv", "--json")
+    out, _ = told(capsys, "export", store, tmp_path / "t", *options)
+    assert (json.loads(out)["clips"], json.loads(out)["failed"]) == (1, {})  # z: outside
+
+
+def test_a_failed_clip_is_failed_in_every_table(study_store, tmp_path):
+    """Seen: `excluded` in a table of frames where clips.csv has `failed`."""
+    store = study_store({"a": (RATE, {}), "b": None})
+    (tmp_path / "design.csv").write_text("clip_id,exclude\na,1\nb,1\nc,1\n")
+    facer.export(store, tmp_path / "f.csv", design=tmp_path / "design.csv")
+    with (tmp_path / "f.csv").open(newline="") as file:
+        found = {row["clip_id"]: row["status"] for row in csv.DictReader(file)}
+    clips = facer.summarise(store, tmp_path / "design.csv").clips
+    assert found == dict(zip(clips.clip_id, clips.status, strict=True))
 
 
 def test_praat_reads_the_same_tiers(export, marks):
@@ -180,6 +207,11 @@ def test_openface_comes_back_in(export, tmp_path):
     clip = FeatureStore.open(tmp_path / "back.zarr")["sub/P1_joke"]
     np.testing.assert_array_equal(clip.valid, SEEN)
     np.testing.assert_array_equal(clip["AU12_c"][SEEN], SMILE[SEEN] > 0.5)
+
+
+def test_a_clip_that_failed_is_told(store, tmp_path, capsys):
+    printed, _ = told(capsys, "export", store, tmp_path / "j", "--format", "json")
+    assert "sub/P3_joke: no video stream" in printed
 
 
 def test_json_has_a_clip_whole(export):
@@ -387,6 +419,7 @@ def test_a_wrong_export_is_told(store, tmp_path, capsys):
         (["--format", "muse", "--design", "{participant}"], "--design: found format muse"),
         (["--format", "elan", "--long"], "--long: found format elan, expected one of csv"),
         (["--format", "elen"], "openface, json; did you mean 'elan'?"),
+        (["--format", "elan", "--videos", ""], "'--videos': found an empty path, expected one"),
     ):
         assert message in told(capsys, "export", store, tmp_path / "x", *arguments, code=2)[1]
     assert not (tmp_path / "x").exists()

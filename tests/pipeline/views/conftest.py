@@ -20,7 +20,7 @@ from facer.storage.layout.parts import Entry
 from facer.storage.schema import Status
 from tests.support import some
 
-HOSTILE = 'a/"><img src=x onerror="window.hit=1"></script><script>window.hit=2</script>#%?\'ü\udcff'
+HOSTILE = 'a/"><img src=x onerror="window.hit=1"></script><script>window.hit=2</script>#%?\'ü'
 MakeStore = Callable[..., FeatureStore]
 
 

@@ -57,7 +57,7 @@
     if (!au.length) return [];
     const bar = narrow
       ? { orientation: "h", x: 0, xanchor: "left", y: 1 + 94 / total, yanchor: "bottom", len: 1, ypad: 0 }
-      : { x: 1.01, y: (domain.au[0] + domain.au[1]) / 2, len: domain.au[1] - domain.au[0] };
+      : { x: 1.01, y: domain.au[1], yanchor: "top", ypad: 0, len: Math.max(domain.au[1] - domain.au[0], 110 / total) };
     return [{
       type: "heatmap", x: edges, y: au.map((_, i) => i), z: au.map((name) => columns[name]), yaxis: "y3",
       zmin: 0, zmax: data.auHigh, hoverongaps: false, ygap: narrow ? 13 : 0,
@@ -71,7 +71,7 @@
 
   function count() {
     return [{ x: steps, y: stepped(faces), mode: "lines", yaxis: "y4", showlegend: false,
-      line: { shape: "hvh", color: color("ink"), width: 1.5 }, hovertemplate: "faces %{y}<extra></extra>" }];
+      line: { shape: "hvh", color: color("ink"), width: 1.5 }, hovertemplate: `${data.counted} %{y}<extra></extra>` }];
   }
 
   /* Hatching over the times without a face, in each panel from the bottom of its range. */
@@ -126,7 +126,7 @@
         yaxis2: panel("expr", "expression probability", { range: [0, 1], tickvals: [0, 0.5, 1] }),
         yaxis3: panel("au", "", { range: [au.length - 0.5, narrow ? -0.8 : -0.5], tickvals: au.map((_, i) => i), ticktext: names,
           showticklabels: !narrow, ticks: "", tickfont: { size: 11.5 }, showgrid: false, zeroline: false }),
-        yaxis4: panel("faces", "faces", { range: [0, most + 0.3], dtick: Math.ceil(most / 3) }),
+        yaxis4: panel("faces", data.counted, { range: [0, most + 0.3], dtick: Math.ceil(most / 3) }),
       }),
     };
   }
@@ -144,13 +144,16 @@
   }
 
   function readoutRows(i) {
-    if (!valid[i]) return [["face", "none"]];
+    if (!valid[i]) return [[data.measured, "none"]];
     const strongest = [...au].sort((a, b) => columns[b][i] - columns[a][i]).slice(0, 4);
     const shown = (names) => names.map((name) => [
       data.meanings[name] ? label(name).toUpperCase() : label(name), columns[name][i].toFixed(3), data.meanings[name],
     ]);
-    return [...shown(expr), ...shown(va), ...shown(strongest), ["faces", String(faces[i])]];
+    return [...shown(expr), ...shown(va), ...shown(strongest), [data.counted, String(faces[i])]];
   }
+
+  /* Index of the frame that is drawn at a time: from half the way from the one before it. */
+  const cellAt = (seconds) => Math.min(frameAt(edges, seconds), time.length - 1);
 
   let current = NaN;
   function show(seconds) {
@@ -209,13 +212,14 @@
   show(time[0]);
   plot(curves, makeCurves).then(() => {
     curves.append(cursor);
+    curves.classList.add("drawn"); // it is as high as what is drawn
     let pressed = 0;
     curves.addEventListener("pointerdown", ({ clientX }) => { pressed = clientX; }, true);
     curves.addEventListener("click", ({ clientX, clientY }) => {
       if (Math.abs(clientX - pressed) > 5) return; // the end of a zoom
       const box = curves.getBoundingClientRect(), { xaxis, _size: size } = curves._fullLayout;
       const x = clientX - box.left - size.l, y = clientY - box.top - size.t;
-      if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[frameAt(time, xaxis.p2l(x))]);
+      if (x >= 0 && x <= size.w && y >= 0 && y <= size.h) seek(time[cellAt(xaxis.p2l(x))]);
     });
     curves.on("plotly_afterplot", () => moveCursor(current));
     moveCursor(current);

@@ -8,8 +8,9 @@ window.facer = (() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const coarse = window.matchMedia("(pointer: coarse)").matches;
   const library = new URL("plotly.min.js", document.currentScript.src).href;
+  const PAPER_PX = 660; // what a sheet of A4 or Letter is wide between its margins
   const plots = [];
-  let loading = null, waiting = 0;
+  let loading = null, waiting = 0, printed = false;
 
   /* An array of facer.pipeline.views.report.folder.packed, bit by bit. */
   function unpack({ dtype, base64 }) {
@@ -59,6 +60,8 @@ window.facer = (() => {
   async function plot(element, make) {
     const draw = () => {
       const { data, layout } = make();
+      layout.autosize = !printed;
+      if (printed) layout.width = PAPER_PX; // a plot as wide as the screen would be cut off
       return window.Plotly.react(element, data, layout, { displayModeBar: false, responsive: true, showTips: false });
     };
     waiting += 1;
@@ -70,7 +73,17 @@ window.facer = (() => {
     waiting -= 1;
     if (!waiting) performance.mark("drawn");
   }
-  dark.addEventListener("change", () => plots.forEach((draw) => draw()));
+  const redraw = () => plots.forEach((draw) => draw());
+  dark.addEventListener("change", redraw);
+
+  /* On paper all is light. */
+  function print(now) {
+    printed = now;
+    document.documentElement.classList.toggle("printed", now);
+    redraw();
+  }
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(false));
 
   const at = (id) => document.getElementById(id);
 
@@ -95,5 +108,5 @@ window.facer = (() => {
     return made;
   }
 
-  return { unpack, color, plain, axis, layout, plot, element, at, frameAt, shown, percent, isDark: () => dark.matches };
+  return { unpack, color, plain, axis, layout, plot, element, at, frameAt, shown, percent, isDark: () => dark.matches && !printed };
 })();

@@ -57,8 +57,7 @@
           line: { color: SEEDS[i % SEEDS.length], dash: DASHES[(i + Math.floor(i / 12)) % DASHES.length], width: 2 },
           hovertemplate: "epoch %{x}: %{y:.4f}" };
         if (column !== "val_pearson") return [line];
-        const best = curve.val_pearson.indexOf(Math.max(...curve.val_pearson));
-        return [line, { x: [curve.epoch[best]], y: [curve[column][best]], mode: "markers", showlegend: false,
+        return [line, { x: [curve.epoch[curve.kept]], y: [curve[column][curve.kept]], mode: "markers", showlegend: false,
           marker: { symbol: "circle-open", size: 11, line: { width: 2 }, color: line.line.color }, hoverinfo: "skip" }];
       }),
       layout: layout({

@@ -93,7 +93,7 @@ window.facer.lane = (() => {
     }
     for (const one of data.baselines) {
       svg.append(band(one.start, one.stop, "rest"));
-      svg.append(shape("text", { x: x(inside(one.start)) + 3, y: TOP - 5, class: "name" }, one.flag ? `baseline: ${one.flag}` : "baseline"));
+      svg.append(shape("text", { x: x(inside(one.start)) + 3, y: TOP + 12, class: "name" }, one.flag ? `baseline: ${one.flag}` : "baseline"));
     }
     for (const [start, stop] of data.gaps) {
       const gap = band(start, stop, "gap");

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -12,6 +14,7 @@ from facer.pipeline.views.report.config import ReportConfig
 from facer.pipeline.views.report.folder import marks_key, page_name
 from facer.pipeline.views.report.run_page import clip_errors, read_curves
 from facer.storage import FacerError
+from facer.storage.files.csv_table import csv_text
 from tests.support import some
 
 
@@ -181,6 +184,16 @@ def test_learning_curves_of_every_seed_are_read(run):
     curves = read_curves(run)
     assert list(curves) == ["0", "1"]
     assert curves["1"]["epoch"] == [1.0, 2.0]
+
+
+def test_the_ring_is_at_the_epoch_that_was_kept(run):
+    """Seen: at the greatest val Pearson, where none is known beside those below 0 at no epoch."""
+    path = run / "seed-0" / "curve.csv"
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    for row, pearson, best in zip(rows, ("-0.5", "nan"), (True, False), strict=True):
+        row |= {"val_pearson": pearson, "best": str(best)}
+    path.write_text(csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
+    assert read_curves(run)["0"]["kept"] == 0
 
 
 def test_errors_of_clips_are_over_their_labelled_emotions():

@@ -46,6 +46,15 @@ def ready(browser):
     until(browser, "document.querySelector('#lane svg') && document.querySelector('#numbers td')")
 
 
+def test_cells_of_action_units_do_not_run_into_one_another(browser, opened):
+    """Seen: the policy of a view refuses Plotly's own style, and a browser smooths the picture."""
+    go(browser, opened, "P1_joke")
+    drawn = "document.querySelector('#curves .hm image')"
+    until(browser, drawn)
+    kept = browser.execute_script(f"return getComputedStyle({drawn}).imageRendering")
+    assert kept == "pixelated"
+
+
 def press(browser, *keys):
     from selenium.webdriver.common.action_chains import ActionChains
 

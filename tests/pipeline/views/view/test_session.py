@@ -383,3 +383,6 @@ def test_a_store_of_sound_is_viewed(tmp_path, clip_of):
     assert '<option value="ok">with sound</option>' in page
     assert '"status":[1,0]' in data
     assert '"sound":true' in data
+    page, data = (made(session, page_name("loud")) for made in (clip_page, clip_data))
+    assert '"counted":"sound","measured":"sound"' in data  # no "faces 0"
+    assert "track" not in page

@@ -106,6 +106,12 @@ def test_the_starter_models_are_small():
     assert sum(path.stat().st_size for path in weights.iterdir()) <= 25e6
 
 
+def test_a_folder_of_train_rec_names_its_weights(tmp_path):
+    (tmp_path / "rec.safetensors").touch()
+    with pytest.raises(FacerError, match=r"expected its weights: .*rec\.safetensors"):
+        weights_path(tmp_path)
+
+
 def test_wrong_crops_are_refused_with_both_shapes(weights):
     with pytest.raises(FacerError, match=r"found crops uint8 \(5, 64, 64, 3\), expected"):
         rec.load(weights, "cpu").predict(CROPS[:, :64, :64])
