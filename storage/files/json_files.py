@@ -19,8 +19,8 @@ def parse_json(data: bytes | str) -> Any:
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
         found = _JSON.decode(text)
         if _HALVES.search(text):
-            json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # whoever writes this text to a file later could not
+            json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # nor a byte of a file's name, which older stores have
         raise ValueError("half of a character (a lone surrogate)") from None
     except RecursionError:
         raise ValueError("nested too deep") from None
