@@ -67,7 +67,7 @@ def test_weights_that_are_not_finite_are_found(copy):
     ("arguments", "message"),
     [
         (("vrify",), "action: found 'vrify', expected one of list, check, fetch, verify"),
-        (("check",), "check: found no name, expected that of a model card, its path"),
+        (("check",), "check: found no name, expected a model card or its path"),
         (("fetch",), "fetch: found no name, .*insightface pack"),
         (("verify", "none"), "found 'none', expected one of"),
         (("list", "opengraphu"), "opengraphau, .*; did you mean 'opengraphau'"),
