@@ -109,6 +109,15 @@ class _Kind(NamedTuple):
         """Whether frames are shown as they are, but for colours that swscale converts alone."""
         return self.aspect == 1 and not self.hdr and not self.interlaced
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a graph is worth keeping for other clips, and holds no frame of this one."""
+        return self.hdr and not self.interlaced
+
+
+_kept: dict[tuple[_Kind, int], Graph] = {}
+"""The last graph of HDR, with nothing inside: its table of colours takes seconds to make."""
+
 
 class Display(Generic[Tag]):
     """Frames in, pictures out, each with the tag that it came with, in the same order.
@@ -157,7 +166,8 @@ class Display(Generic[Tag]):
         self._n_pushed += 1
         try:
             if self._graph is None:
-                self._graph, self._kind = self._make(kind), kind
+                graph = _kept.pop((kind, self._max_pixels), None)
+                self._graph, self._kind = graph or self._make(kind), kind
             self._graph.vpush(frame)
             yield from self._ready()
         except MemoryError:
@@ -179,7 +189,10 @@ class Display(Generic[Tag]):
 
     def flush(self) -> Iterator[tuple[Tag, Picture | None]]:
         """What is still inside, at the end."""
-        if self._graph is not None:
+        if self._kind is not None and self._kind.keeps and not self._waiting and self._graph:
+            _kept.clear()
+            _kept[self._kind, self._max_pixels] = self._graph
+        elif self._graph is not None:
             with suppress(av.FFmpegError):
                 self._graph.vpush(None)
                 yield from self._ready()

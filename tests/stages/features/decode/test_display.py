@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from facer.stages.features.decode.display import fit
+from facer.stages.features.decode.display import Display, fit
 
 TOP_FIRST = {"x264-params": "tff=1", "crf": "10"}
 
@@ -309,7 +309,7 @@ def hdr_frame(image, kind):
 
 
 @pytest.mark.parametrize("kind", [16, 18])
-def test_hdr_is_brought_to_the_ordinary_range(tmp_path, read, kind):
+def test_hdr_is_brought_to_the_ordinary_range(tmp_path, read, kind, monkeypatch):
     image = patches(colours=SKIN)
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as file:
@@ -327,6 +327,8 @@ def test_hdr_is_brought_to_the_ordinary_range(tmp_path, read, kind):
     frames, problem = read(path)
     np.testing.assert_allclose(shown_patches(frames[0]), SKIN, atol=8)
     assert problem == ""
+    monkeypatch.setattr(Display, "_make", None)  # another clip needs no table of its own
+    np.testing.assert_array_equal(read(path)[0][0].image, frames[0].image)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (4, 4), (17, 3)])
