@@ -72,7 +72,7 @@ def summarise_to_folder(of: Study, folder: Path, form: TableFormat) -> Outcome:
     """
     refuse_url(folder)
     before = _tables_before(folder)
-    with refusing("write", str(folder), OSError):
+    with refusing("write", str(folder), (OSError, UnicodeEncodeError)):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=folder.parent) as aside:
             outcome = _write_tables(of, Path(aside), form)

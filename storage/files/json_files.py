@@ -20,7 +20,7 @@ def parse_json(data: bytes | str) -> Any:
         found = _JSON.decode(text)
         if _HALVES.search(text):
             json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # whoever writes this text to a file later could not
+    except UnicodeEncodeError:  # no file takes it; bytes of a file's name, of older stores, pass
         raise ValueError("half of a character (a lone surrogate)") from None
     except RecursionError:
         raise ValueError("nested too deep") from None

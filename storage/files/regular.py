@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,3 +104,13 @@ def refuse_empty(path: str) -> None:
     """OptionError for "", as of a shell's variable that is not set: it is the current folder."""
     if not path:
         raise OptionError("found an empty path, expected one; the current folder is . (a dot)")
+
+
+def check_name(path: Path) -> None:
+    """FacerError for a name whose bytes are no text: neither libav nor a reader of csv takes it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        advice = "rename it" if encoding == "utf-8" else f"set PYTHONUTF8=1 (here: {encoding})"
+        raise FacerError(f"{str(path)!a}: the name is not UTF-8; {advice}") from None

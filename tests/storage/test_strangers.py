@@ -77,7 +77,10 @@ def test_rows_that_are_not_there(store: FeatureStore) -> None:
 
 
 def test_text_that_nobody_could_write(store: FeatureStore) -> None:
-    """JSON escapes half of a character, which ended the report and the csv of a store."""
+    """JSON escapes half of a character, which ended the report and the csv of a store.
+
+    Bytes of a file's name that is not UTF-8 are read: older imports took them.
+    """
     part = Path(store.path) / "parts" / store.record("c").part
     reseal(part / "zarr.json", lambda a: a["records"][0].update(clip_id="\ud83d"))
     found = FeatureStore.open(store.path)
@@ -87,7 +90,8 @@ def test_text_that_nobody_could_write(store: FeatureStore) -> None:
     with pytest.raises(FacerError, match="half of a character"):
         store.write_part([entry])
     store.write_part([(replace(store.record("a"), clip_id="\U0001f600"), entry[1])])
-    assert "\U0001f600" in FeatureStore.open(store.path).clip_ids
+    store.write_part([(replace(store.record("a"), clip_id="M\udcfcller"), entry[1])])
+    assert {"\U0001f600", "M\udcfcller"} <= {*FeatureStore.open(store.path).clip_ids}
 
 
 DEEP = {

@@ -20,9 +20,8 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from facer.stages.features.decode.folder import check_name
 from facer.storage.errors import FacerError
-from facer.storage.files.regular import LFS_POINTER, open_regular
+from facer.storage.files.regular import LFS_POINTER, check_name, open_regular
 
 DECODER = "libav"
 """What decodes: stores that another decoder made are told apart by it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from facer.storage.errors import FacerError, one_line
+from facer.storage.files.regular import check_name
 from facer.storage.files.videos import (
     CLIP_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -173,13 +173,3 @@ def _walk(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
 
 def _is_video(path: PurePath) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def check_name(path: Path) -> None:
-    """Neither libav nor the readers of a store can handle bytes that are no text."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        encoding = sys.getfilesystemencoding()
-        advice = "rename it" if encoding == "utf-8" else f"set PYTHONUTF8=1 (here: {encoding})"
-        raise FacerError(f"{str(path)!a}: the name is not UTF-8; {advice}") from None

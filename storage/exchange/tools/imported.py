@@ -15,6 +15,7 @@ import numpy.typing as npt
 from facer.storage.errors import FacerError
 from facer.storage.files.cells import parse_number
 from facer.storage.files.csv_table import CsvTable, iterate_rows, looks_like_a_row, read_table
+from facer.storage.files.regular import check_name
 from facer.storage.labels.words import key_of, names_people
 from facer.storage.layout.parts import Entry
 from facer.storage.schema import (
@@ -53,11 +54,13 @@ def files_under(path: Path, suffix: str) -> dict[str, Path]:
     The suffix may be in upper case. Raises FacerError when there is none, or two of one name.
     """
     if path.is_file():
+        check_name(path)
         return {path.stem: path}
     found: dict[str, Path] = {}
     for file in sorted(path.rglob("*")):
         if file.suffix.lower() != suffix or file.name.startswith("."):
             continue
+        check_name(file)
         name = file.relative_to(path).with_suffix("").as_posix()
         if name in found:
             raise FacerError(f"{file}: found {found[name].name} beside it, expected a file a clip")

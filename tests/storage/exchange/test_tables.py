@@ -151,6 +151,19 @@ def test_features_that_the_first_file_lacks_are_told(tmp_path: Path, kind: Impor
     assert f"the first file has no {last[kind]}: left out" in clips["b"][0].reason
 
 
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Seen: its clip could be written to no table."""
+    try:
+        (tmp_path / "M\udcfcller.csv").write_text(OPENFACE)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    for path in (tmp_path, tmp_path / "M\udcfcller.csv"):
+        with pytest.raises(
+            FacerError, match=r"M\\udcfcller.csv': the name is not UTF-8; rename it"
+        ):
+            imported("openface", path)
+
+
 def test_openface_names_in_lower_case_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(OPENFACE.lower())
     found, _ = imported("openface", tmp_path)
