@@ -46,7 +46,7 @@ from facer.stages.intensity.metrics import score
 from facer.stages.intensity.model import measure_scale
 from facer.stages.intensity.sequences import FeatureChoice
 from facer.stages.intensity.subjects import SubjectScales
-from facer.storage.errors import FacerError
+from facer.storage.errors import FacerError, named
 from facer.storage.labels.challenges import SPLITS
 from facer.storage.schema import I64
 from facer.storage.text.typed_json import to_json
@@ -114,8 +114,18 @@ class Training:
             save_scales(self.config.run, self.scales)
 
     def _task(self) -> Task:
-        splits = (self._labelled("train"), self._labelled("val"))
-        return Task(self.labelled.names, self.labelled.sequence_targets, *splits)
+        train, val = self._labelled("train"), self._labelled("val")
+        names, targets = self.labelled.names, self.labelled.sequence_targets
+        learnt = np.isfinite(targets[train]).sum(axis=0).tolist()
+        lacking = [name for name, n in zip(names, learnt, strict=True) if not n]
+        if lacking:
+            kept = ",".join(name for name in names if name not in lacking)
+            raise FacerError(
+                f"{self.config.labels}: split train: no clip that has the chosen features has a "
+                f"label of {', '.join(lacking)}; leave it out by {named('targets')} {kept}, or "
+                f"choose other {named('features')}"
+            )
+        return Task(names, targets, train, val)
 
     @property
     def not_defined(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from facer.stages.common.training import Arrays, OnStep, Schedule, seeded, under
 from facer.stages.intensity.calibration import Calibration, fit_calibration, label_scale
 from facer.stages.intensity.config import LEAST_CLIPS, FitConfig
 from facer.stages.intensity.heads import HeadShape
-from facer.stages.intensity.heads.own import check_head, is_own
+from facer.stages.intensity.heads.own import blamed, check_head, is_own
 from facer.stages.intensity.kernels.augment import Augmenter
 from facer.stages.intensity.kernels.batches import DeviceSequences, split_batches
 from facer.stages.intensity.kernels.routing import RoutedAdam, RoutedAverage
@@ -192,9 +192,10 @@ class HeadTrainer:
         with self._seeded(epoch):  # for dropout
             for done, clips in enumerate(self.batches_of(epoch), start=1):
                 batch = self._augmenter.batch(clips, random)
-                loss = loss_of(self.model(batch), self.targets[batch.clips])
-                self.optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                with blamed(self.config.head.name):
+                    loss = loss_of(self.model(batch), self.targets[batch.clips])
+                    self.optimiser.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
                 self._step(first + done - 1, self.model.head.routed_steps(batch))
                 total += loss.detach()
                 if on_step is not None:

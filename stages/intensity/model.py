@@ -15,6 +15,7 @@ from facer.stages.common.training import Arrays
 from facer.stages.intensity.calibration import Calibration
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads import HeadShape, build_head
+from facer.stages.intensity.heads.own import blamed
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences, by_column
 from facer.storage.errors import OptionError, named
 from facer.storage.schema import F32, I64
@@ -135,7 +136,8 @@ def predict_raw(model: IntensityModel, data: DeviceSequences, clips: I64) -> F32
     model.eval()
     out = np.empty((len(data.lengths), model.shape.intensities), np.float32)
     for batch in data.batches(clips, _PREDICT_BATCH):
-        out[batch.clips] = model(batch).cpu().numpy()
+        with blamed(model.config.name):
+            out[batch.clips] = model(batch).cpu().numpy()
     return out[clips]
 
 

@@ -107,6 +107,15 @@ def _print_runs(both: RunComparison, against: Path | None) -> None:
         )
 
 
+def evaluate_line(run: Path, *options: str) -> str:
+    """The command that scores a run, with the class of a head that is not facer's."""
+    from facer.pipeline.intensity.head_run import read_run
+    from facer.stages.intensity.heads.own import is_own
+
+    head = read_run(run).fit.head.name
+    return " ".join(["facer evaluate", str(run), *options, *["--head", head] * is_own(head)])
+
+
 def print_evaluation(found: Evaluation) -> None:
     """Print the scores of a run on a split."""
     echo(

@@ -24,10 +24,12 @@ from facer.pipeline.intensity.config import (
     SweepConfig,
     TrainHeadConfig,
 )
+from facer.pipeline.intensity.folds.plan import read_planned
 from facer.pipeline.intensity.folds.train import train_folds
 from facer.pipeline.intensity.head_run import check_unchanged
 from facer.pipeline.intensity.scoring.evaluate import evaluate
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
+from facer.pipeline.intensity.sources.joined import open_source
 from facer.pipeline.intensity.train import train_head
 from facer.pipeline.intensity.training import OnNote, Training, tell_label_scale, tell_scale
 from facer.pipeline.runtime.executors import make_executor
@@ -36,7 +38,7 @@ from facer.stages.common.threads import on_threads
 from facer.stages.intensity.heads.own import import_head
 from facer.stages.intensity.metrics import defined, std_of
 from facer.stages.intensity.statistics.intervals import Interval, ends_of
-from facer.storage.errors import FacerError, one_line
+from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.atomic import write_atomic
 from facer.storage.files.json_files import read_json_object
 from facer.storage.files.regular import open_regular, refuse_url
@@ -148,7 +150,11 @@ def run_trials(
     on_row: OnRow | None = None,
     on_note: OnNote | None = None,
 ) -> dict[str, str]:
-    """Train and score the trials that are not done yet; reasons, by id, of those that cannot be."""
+    """Train and score the trials that are not done yet; reasons, by id, of those that cannot be.
+
+    FacerError where they would learn other intensities.
+    """
+    _refuse_other_targets(trials)
     todo = [trial for trial in trials if not is_done(trial)]
     done, errors = len(trials) - len(todo), dict[str, str]()
     if todo and on_note is not None:
@@ -168,6 +174,33 @@ def run_trials(
     finally:
         executor.close()
     return errors
+
+
+def _refuse_other_targets(trials: Sequence[Trial]) -> None:
+    """``FacerError`` where stores of some trials lack the clips that an intensity is labelled of:
+    their mean would be over fewer than the others' that it stands beside.
+    """
+    sources = {
+        (one.store, one.streams.stores, one.streams.lacking): trial
+        for trial in trials
+        for one in [trial.config]
+    }
+    names: dict[str, tuple[str, ...]] = {}
+    for trial in sources.values():
+        one = trial.config
+        with suppress(FacerError):  # a trial that cannot be trained says so in the table
+            source = open_source(one.store, one.streams)
+            names[trial.title] = read_planned(one.labels, one.reading, source, one.folds)[0].names
+    every = list(dict.fromkeys(name for its in names.values() for name in its))
+    common = [name for name in every if all(name in its for its in names.values())]
+    for title, its in names.items():
+        if lacking := [name for name in every if name not in its]:
+            raise FacerError(
+                f"{title}: none of the clips that it can train on has a label of "
+                f"{', '.join(lacking)}, which others learn: means over other intensities do not "
+                f"compare; expected those that all can learn ({named('targets')} "
+                f"{','.join(common) or '...'})"
+            )
 
 
 def is_done(trial: Trial) -> bool:

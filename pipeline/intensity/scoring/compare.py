@@ -59,9 +59,14 @@ def compare_runs(config: EvaluateConfig, second: Path) -> RunComparison:
 
 def check_same_clips(one: Evaluation, two: Evaluation, runs: str) -> None:
     """``FacerError`` unless two runs were scored on the same clips, intensities and labels."""
-    if (one.label_ids, one.names) != (two.label_ids, two.names):
-        first, second = (f"{len(of.label_ids)} clips, {', '.join(of.names)}" for of in (one, two))
-        found = f"score other clips or intensities on {one.split} ({first}; {second})"
+    if one.names != two.names:
+        raise FacerError(
+            f"{runs}predict {', '.join(one.names)} and {', '.join(two.names)}, expected the same "
+            f"intensities in the same order; train both with the same {named('targets')}"
+        )
+    if one.label_ids != two.label_ids:
+        first, second = (f"{len(of.label_ids)} clips" for of in (one, two))
+        found = f"score other clips on {one.split} ({first}; {second})"
         if first == second:
             odd = sorted({*one.label_ids} ^ {*two.label_ids})
             how = f"such as {some(odd)}" if odd else "in another order"

@@ -10,13 +10,12 @@ from facer.stages.intensity.heads.base import Head, HeadShape
 from facer.stages.intensity.heads.cross_attention import CrossAttention
 from facer.stages.intensity.heads.facernet import FaceRNet
 from facer.stages.intensity.heads.gru_last import GruLast
-from facer.stages.intensity.heads.own import is_own, own_head
+from facer.stages.intensity.heads.own import blamed, is_own, own_head
 from facer.stages.intensity.heads.perceiver import Perceiver
 from facer.stages.intensity.heads.stats_mlp import StatsMlp
 from facer.stages.intensity.heads.tcn_branches import TcnBranches
 from facer.stages.intensity.heads.tcn_transformer import TcnTransformer
 from facer.stages.intensity.heads.two_branch import TwoBranch
-from facer.storage.errors import FacerError, named, one_line
 
 HEADS: Mapping[str, Callable[[HeadConfig, HeadShape], Head]] = MappingProxyType(
     {
@@ -39,12 +38,8 @@ def build_head(config: HeadConfig, shape: HeadShape) -> Head:
     """
     if not is_own(config.name):
         return HEADS[config.name](config, shape)
-    try:
+    with blamed(config.name):
         return own_head(config.name)(config, shape)
-    except FacerError:
-        raise
-    except Exception as error:
-        raise FacerError(f"{named('head')} {config.name}: {one_line(error)}") from error
 
 
 __all__ = ["HEADS", "Head", "HeadConfig", "HeadShape", "build_head"]

@@ -6,11 +6,14 @@ must have been given to :func:`import_head` in this process, by the user's optio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.base import Head, HeadShape
@@ -20,6 +23,7 @@ from facer.storage.errors import FacerError, named, one_line
 from facer.storage.files.weights import file_sha256
 
 _TOLERANCE = 1e-3  # of the intensities' size
+_FLOATS = (torch.float16, torch.float32, torch.float64)  # that numpy, and so a run's file, has
 
 imported_heads: dict[str, type[Head]] = {}
 
@@ -67,32 +71,67 @@ def code_sha256(name: str) -> str | None:
     return file_sha256(Path(path)) if path else None
 
 
-@torch.no_grad()
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """What a head of one's own raises becomes a FacerError that names it."""
+    try:
+        yield
+    except FacerError:
+        raise
+    except Exception as error:
+        if not is_own(name):
+            raise
+        raise FacerError(f"{named('head')} {name}: {one_line(error)}") from error
+
+
 def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
-    """FacerError unless a head maps clips to (B, E), each by its own frames alone."""
-    lengths = np.array([shape.max_frames, max(1, shape.max_frames // 3), 1])
+    """FacerError unless a head maps clips to (B, E), each by its own frames alone, by weights that
+    can be trained and kept in a file.
+    """
+    _check_weights(head, config.name)
+    lengths = np.array([max(1, shape.max_frames // 3), shape.max_frames, 1])  # not as in a batch
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     features = np.random.default_rng(0).random((offsets[-1], shape.features), np.float32)
     clips = Sequences(features, offsets, ("a", "b", "c"), streams=shape.streams)
     data = DeviceSequences(clips, torch.device("cpu"))
     training = head.training
     head.eval()
-    together = _intensities(head, config, data.batch(np.arange(3)), shape)
-    alone = [_intensities(head, config, data.batch(np.array([i])), shape) for i in range(3)]
+    batch = data.batch(np.arange(3))
+    found = _intensities(head, config, batch, shape)
+    together = found.detach()
+    with torch.no_grad():
+        alone = [_intensities(head, config, data.batch(batch.clips[[i]]), shape) for i in range(3)]
     head.train(training)
     size = max(1.0, float(together.abs().max()))
-    if not float((together - torch.cat(alone)).abs().max()) <= _TOLERANCE * size:
-        raise FacerError(
-            f"{named('head')} {config.name}: predicts a clip otherwise when others are in the "
-            "batch; expected it to leave padding out (batch.padded() gives a mask)"
+    if not together.isfinite().all():
+        fault = "predicts numbers that are not finite"
+    elif not float((together - torch.cat(alone)).abs().max()) <= _TOLERANCE * size:
+        fault = (
+            "predicts a clip otherwise when others are in the batch; expected it to leave padding "
+            "out (batch.padded() gives a mask), and clips in the batch's order"
         )
+    elif not found.requires_grad:
+        fault = "has no weights that its predictions could teach"
+    else:
+        return
+    raise FacerError(f"{named('head')} {config.name}: {fault}")
+
+
+def _check_weights(head: Head, name: str) -> None:
+    """FacerError for weights and buffers that no file of a run holds."""
+    for key, value in head.state_dict().items():
+        if is_lazy(value):
+            fault = "is made by the first batch; expected layers of known sizes (shape.features)"
+        elif value.dtype in _FLOATS or not (value.is_floating_point() or value.is_complex()):
+            continue
+        else:
+            fault = f"is {value.dtype}, expected torch.float32"
+        raise FacerError(f"{named('head')} {name}: {key} {fault}")
 
 
 def _intensities(head: Head, config: HeadConfig, batch: Batch, shape: HeadShape) -> torch.Tensor:
-    try:
+    with blamed(config.name):
         found = head(batch)
-    except Exception as error:
-        raise FacerError(f"{named('head')} {config.name}: {one_line(error)}") from error
     expected = (len(batch.clips), shape.intensities)
     if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected:
         what = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__

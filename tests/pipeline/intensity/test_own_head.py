@@ -53,6 +53,41 @@ class Broken(Mean):
         raise ValueError("no such thing")
 
 
+class Turned(Mean):
+    def forward(self, batch):
+        return super().forward(batch)[torch.from_numpy(batch.clips).argsort()]
+
+
+class NotANumber(Mean):
+    def forward(self, batch):
+        return super().forward(batch) * float("nan")
+
+
+class Fixed(Mean):
+    def __init__(self, config, shape):
+        super().__init__(config, shape)
+        self.requires_grad_(False)
+
+
+class Brain(Mean):
+    def __init__(self, config, shape):
+        super().__init__(config, shape)
+        self.layers.to(torch.bfloat16)
+
+
+class Lazy(Mean):
+    def __init__(self, config, shape):
+        super().__init__(config, shape)
+        self.layers = nn.LazyLinear(shape.intensities)
+
+
+class Later(Mean):
+    def forward(self, batch):
+        if self.training:
+            raise RuntimeError("only in training")
+        return super().forward(batch)
+
+
 class Unmade(facer.Head):
     def __init__(self, config, shape):
         raise ValueError("cannot be")
@@ -170,6 +205,11 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
         ("Padded", "predicts a clip otherwise when others are in the batch"),
         ("Wide", r"found \(3, 26\), expected \(3, 2\)"),
         ("Broken", "no such thing"),
+        ("Turned", "and clips in the batch's order"),
+        ("NotANumber", "predicts numbers that are not finite"),
+        ("Fixed", "has no weights that its predictions could teach"),
+        ("Brain", r"layers\.0\.weight is torch\.bfloat16, expected torch\.float32"),
+        ("Lazy", r"layers\.weight is made by the first batch"),
         ("Unmade", "cannot be"),
         ("function", r"expected a subclass of facer\.Head"),
         ("Absent", "cannot be imported"),
@@ -182,6 +222,22 @@ def test_what_is_wrong_with_a_head_is_told_before_training(
     with pytest.raises(FacerError, match=message):
         facer.train_head(store, labels, tmp_path / "run", head=f"{module}:{kind}", **FAST)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_it_raises_in_training_names_it(module, planted, tmp_path):
+    store, labels = planted()
+    with pytest.raises(FacerError, match=rf"head {module}:Later: only in training"):
+        facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Later", **FAST)
+
+
+def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys):
+    """Seen: the line that was printed was refused when it was typed."""
+    store, labels = planted()
+    arguments = (store, "--labels", labels, "-o", tmp_path / "run", "--epochs", 1)
+    out, _ = told(capsys, "train-head", *arguments, "--head", f"{module}:Mean")
+    line = out.splitlines()[-1]
+    assert line.endswith(f"run --split val --head {module}:Mean")
+    told(capsys, *line.split()[2:])
 
 
 @pytest.mark.parametrize("name", ["resnet", "a b:C", ":C", "a:", "a:b:c", "../a:C", "a;b:C"])

@@ -58,6 +58,26 @@ def test_labels_that_do_not_vary_in_val_are_told(config):
     )
 
 
+def test_an_intensity_that_no_clip_with_the_chosen_features_teaches_is_refused(config, tmp_path):
+    """Seen: what chance makes of an untrained output was scored and stood in the mean."""
+    whole = FeatureStore.open(config.store)
+    other = FeatureStore.create(
+        tmp_path / "other.zarr", whole.provenance, feature_names=whole.feature_names
+    )
+    entries = [(whole.record(clip), whole.read(clip)) for clip in whole.clip_ids]
+    entries[0][1].features[:, FEATURE_NAMES.index("au12")] = np.nan
+    other.write_part(entries)
+    lines = [line.split(",") for line in Path(config.labels).read_text().splitlines()]
+    for line in lines[2:]:
+        line[3] = "" if line[1] == "train" else line[3]
+    Path(config.labels).write_text("".join(",".join(line) + "\n" for line in lines))
+    config = replace(config, store=str(tmp_path / "other.zarr"))
+    with pytest.raises(FacerError, match=r"no clip .* has a label of awe; .*targets joy"):
+        train_head(config)
+    assert not config.run.exists()
+    train_head(replace(config, sequences=SequenceConfig(features=("va",))))
+
+
 @pytest.mark.parametrize(("scale", "loss", "told"), [
     (100, "mse", True), (0.01, "ccc", True), (100, "pearson", False), (1, "mse", False)
 ])  # fmt: skip

@@ -20,7 +20,7 @@ from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fit import HeadTrainer
 from facer.stages.intensity.sequence_config import SequenceConfig
 from facer.stages.intensity.statistics.holm import holm
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError
 from tests.support import some
 
@@ -162,6 +162,27 @@ def test_a_row_whose_store_lacks_clips_says_so(config, tmp_path):
         f"less features: {n - 2} clips have these features, those of the full model {n};"
         in (notes[0])
     )
+
+
+def test_rows_that_would_learn_other_intensities_are_refused(config, tmp_path):
+    """Seen: means over two intensities beside means over three, and an internal error after all
+    rows were trained.
+    """
+    whole = FeatureStore.open(config.store)
+    less = FeatureStore.create(
+        tmp_path / "less.zarr", whole.provenance, feature_names=whole.feature_names
+    )
+    less.write_part([(one, whole.read(one.clip_id)) for one in whole.records[1:]])
+    lines = [line.split(",") for line in Path(config.labels).read_text().splitlines()]
+    for line in lines[2:]:
+        line[3] = line[3] if line[1] == "val" else ""
+    Path(config.labels).write_text("".join(",".join(line) + "\n" for line in lines))
+    config = replace(config, rows=(), seeds=1, also={"less": less.path})
+    with pytest.raises(FacerError, match=r"^less features: none .* of awe, .*targets joy\)"):
+        ablate(config)
+    assert not config.output.exists()
+    table = ablate(replace(config, reading=LabelOptions(targets=("joy",))))
+    assert [len(row.per_emotion) for row in table.rows] == [1, 1]
 
 
 def test_a_row_without_its_store_says_what_it_needs(config):

@@ -12,7 +12,7 @@ from facer.pipeline.intensity.train import train_head
 from facer.stages.intensity.config import FitConfig, HeadConfig
 from facer.stages.intensity.fusion import fit_weights
 from facer.stages.intensity.sequence_config import SequenceConfig
-from facer.storage import FeatureStore
+from facer.storage import FeatureStore, LabelOptions
 from facer.storage.errors import FacerError, OptionError
 from tests.support import some
 
@@ -93,15 +93,17 @@ def test_what_cannot_be_fused_is_refused(runs, tmp_path):
         fit=replace(FAST, epochs=1),
     )  # fmt: skip
     train_head(config)
-    told = (
-        r"joy and .*other: score other clips .* on val \(12 clips, joy, awe; 11 clips, joy, awe\)"
-    )
+    told = r"joy and .*other: score other clips on val \(12 clips; 11 clips\)"
     with pytest.raises(FacerError, match=told):
         facer.fuse([runs[0], tmp_path / "other"])
     (tmp_path / "fewer.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
     train_head(replace(config, run=tmp_path / "turned"))
     with pytest.raises(FacerError, match=r"of other ids or order on val \(in another order\)"):
         facer.fuse([runs[0], tmp_path / "turned"])
+    one = LabelOptions(targets=("joy",))
+    train_head(replace(config, run=tmp_path / "one", reading=one))
+    with pytest.raises(FacerError, match=r"predict joy, awe and joy, .* with the same targets"):
+        facer.fuse([runs[0], tmp_path / "one"], labels=tmp_path / "labels.csv")
 
 
 def test_what_a_run_lacks_and_other_scales_are_told_of_a_fusion(runs, tmp_path):

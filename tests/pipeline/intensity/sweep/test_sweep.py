@@ -14,7 +14,7 @@ import facer
 from facer.pipeline.intensity.ablation import trials
 from facer.pipeline.intensity.sweep.table import SweepRow, SweepTable
 from facer.storage.errors import FacerError, OptionError
-from tests.support import exit_code
+from tests.support import exit_code, told
 
 FAST: dict[str, Any] = {"head": "stats-mlp", "epochs": 4, "learning_rate": 0.01, "hidden_size": 8}
 FEATURES: dict[str, Any] = {"features": [("au12", "au26"), ("au01",)]}
@@ -188,6 +188,18 @@ def test_the_command_line_on_processes_with_random_trials(data, tmp_path, capsys
     assert results[0] == results[1]
     assert results[0]["best"]["pearson"] == max(row["pearson"] for row in results[0]["rows"])
     assert len(results[0]["rows"]) == 3
+
+
+def test_after_folds_the_best_is_trained_next(data, tmp_path, capsys):
+    """Seen: evaluate --split test was printed, which a run of folds refuses."""
+    store, labels = data
+    out, _ = told(
+        capsys, "sweep", store, "--labels", labels, "-o", tmp_path / "sweep", "--folds", 2,
+        "--set", "epochs=1,2", "--head", "stats-mlp",
+    )  # fmt: skip
+    line = out.splitlines()[-1].partition("next: facer ")[2].replace(" RUN ", f" {tmp_path}/run ")
+    told(capsys, *line.split())
+    assert (tmp_path / "run" / "seed-0" / "best.safetensors").is_file()
 
 
 def test_folds_score_out_of_fold(sweep, tmp_path):
