@@ -106,11 +106,14 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         default = default or None
     elif isinstance(default, tuple):
         default = ",".join(default) or None
+    choices = () if tuple in one.types else one.choices
     return click.option(
         flag, one.name, cls=OnceOption if one.name == "labels" else click.Option,
         multiple=setting.repeated, type=kind, metavar=metavar, help=text,
         default=None if default is MISSING else default, required=needed,
         show_default=shown and not setting.repeated,
+        shell_complete=(lambda _, __, word: [c for c in choices if c.startswith(word)])
+        if choices else None,
     )  # fmt: skip
 
 
