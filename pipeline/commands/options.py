@@ -96,7 +96,7 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         text = f"{text} [default: {setting.none}]"
     elif isinstance(default, tuple) and default:
         text = f"{text} [default: {','.join(default)}]"
-    shown = not setting.none and not isinstance(default, tuple) and default is not None
+    shown = not setting.none and not isinstance(default, tuple) and default not in (None, "")
     if bool in one.types:
         return click.option(flag, one.name, is_flag=True, default=default, help=text)
     kind: Any = PATH if Path in one.types and str not in one.types else str
@@ -126,7 +126,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
         values = of_run(place)
         context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
         return
-    with open_regular(Path(path), "a TOML file") as file:
+    with open_regular(Path(path), "a TOML file", f"--config {path}") as file:
         text = file.read(_CONFIG_BYTES)
     try:
         values = tomllib.loads(text.decode("utf-8-sig"))

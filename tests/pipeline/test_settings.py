@@ -310,6 +310,16 @@ def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
         assert message in str(told.value)
 
 
+def test_a_file_that_is_not_there_is_named_as_it_was_given(tmp_path, capsys):
+    """Seen: of runs/a/x.toml, "x.toml: no such file"."""
+    (tmp_path / "a.wav").touch()
+    for arguments, shown in (
+        (("train-head", "--config", "no/x.toml"), "--config no/x.toml"),
+        (("extract-audio", tmp_path, "--features", "no/x.toml"), "no/x.toml"),
+    ):
+        assert told(capsys, *arguments, code=1)[1].startswith(f"facer: {shown}: no such file")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
