@@ -173,7 +173,7 @@ def test_settings_reach_their_fields(tmp_path):
         (train, {"learning_rate": float("nan")}, "learning_rate: found nan"),
         (extract, {"det_threshold": "0.5"}, "det_threshold: found '0.5', expected a number"),
         (extract, {"det_threshold": 1.5}, "det_threshold"),
-        (extract, {"device": 3}, "device: found 3, expected text"),
+        (extract, {"device": 3}, "device: found 3, expected auto, cpu"),
         (extract, {"stride": 0}, "stride: found 0, expected 1 or more"),
         (extract, {"face": "larges"}, "face: found 'larges'"),
     ],
