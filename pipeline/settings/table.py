@@ -149,7 +149,9 @@ def _checked(one: Declared, value: Any) -> Any:
     shown = repr(value)
     if len(shown) > _MOST_SHOWN:
         shown = f"{type(value).__name__} {shown[:_MOST_SHOWN]} ..."
-    raise OptionError(f"{named(one.name)}: found {shown}, expected {one.setting.words or one.kinds}")
+    raise OptionError(
+        f"{named(one.name)}: found {shown}, expected {one.setting.words or one.kinds}"
+    )
 
 
 def _is_words(value: Any) -> bool:
