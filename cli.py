@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,6 +28,9 @@ from facer.pipeline.runtime.installation import check_installation
 from facer.pipeline.runtime.progress import echo, log, warn
 from facer.stages.common.cores import threads_within_quota
 from facer.storage.errors import FacerError, one_line
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,7 +116,23 @@ def facer(debug: bool) -> None:
     del debug  # taken out by main, so that it works wherever it stands
 
 
+class _Text(click.types.StringParamType):
+    """Text, mostly a path: the shell completes it as it does without facer."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """What tells the shell to look for a file."""
+        del ctx, param
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
 for _command in (command for commands in SECTIONS.values() for command in commands):
+    for _parameter in _command.params:
+        if _parameter.type is click.STRING:
+            _parameter.type = _Text()
     facer.add_command(_command)
 
 

@@ -23,15 +23,22 @@ class Ragged:
 
     Clip ``i`` has rows ``offsets[i]`` to ``offsets[i + 1]``, in order of time. Rows of frames
     without a face are NaN and not ``valid``.
+
+    - ``features`` (N, F)
+    - ``valid`` (N,)
+    - ``offsets`` (C + 1,)
+    - ``clip_ids`` (C,)
+    - ``timestamp_s`` (N,): as the store has them; empty for sequences that were not read from
+      one
+    - ``quality`` (N,): where it was asked for
     """
 
-    features: F32  # (N, F)
-    valid: Bools  # (N,)
-    offsets: I64  # (C + 1,)
-    clip_ids: tuple[str, ...]  # (C,)
+    features: F32
+    valid: Bools
+    offsets: I64
+    clip_ids: tuple[str, ...]
     timestamp_s: F64 = field(default_factory=lambda: np.empty(0))
-    """(N,) As the store has them; empty for sequences that were not read from one."""
-    quality: F32 | None = None  # (N,) where it was asked for
+    quality: F32 | None = None
 
     @property
     def lengths(self) -> I64:

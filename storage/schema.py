@@ -74,17 +74,27 @@ class ClipFeatures:
     A frame without a face has NaN features, score, box, points and quality, and ``valid`` False.
     Of sound, a frame is a window of it: one that is not whole is not ``valid``, and none has a
     face.
+
+    - ``features`` (T, F)
+    - ``timestamp_s`` (T,): presentation time
+    - ``valid`` (T,): a face was measured
+    - ``det_score`` (T,)
+    - ``bbox_px`` (T, 4): x1 y1 x2 y2 in the upright frame
+    - ``keypoints_px`` (T, 5, 2)
+    - ``n_faces`` (T,): faces found in the frame
+    - ``embedding`` (T, D)
+    - ``quality`` (T,): how far the features can be trusted, 0 to 1
     """
 
-    features: F32  # (T, F)
-    timestamp_s: F64  # (T,) presentation time
-    valid: Bools  # (T,) a face was measured
-    det_score: F32  # (T,)
-    bbox_px: F32  # (T, 4) x1 y1 x2 y2 in the upright frame
-    keypoints_px: F32  # (T, 5, 2)
-    n_faces: npt.NDArray[np.int16]  # (T,) faces found in the frame
-    embedding: npt.NDArray[np.float16] | None = None  # (T, D)
-    quality: F32 | None = None  # (T,) how far the features can be trusted, 0 to 1
+    features: F32
+    timestamp_s: F64
+    valid: Bools
+    det_score: F32
+    bbox_px: F32
+    keypoints_px: F32
+    n_faces: npt.NDArray[np.int16]
+    embedding: npt.NDArray[np.float16] | None = None
+    quality: F32 | None = None
 
     @property
     def n_frames(self) -> int:
@@ -100,25 +110,37 @@ def mean_rate_hz(timestamp_s: F64) -> float:
 
 @dataclass(frozen=True)
 class Record:
-    """One clip's entry in a store; written after its arrays, so a record means done."""
+    """One clip's entry in a store; written after its arrays, so a record means done.
+
+    - ``reason``: why it failed, or what was odd about an ok clip
+    - ``fps``: mean frame rate in Hz; nan when unknown
+    - ``source``: path relative to VIDEO_DIR, with its extension
+    - ``source_size``: bytes
+    - ``seconds``: spent on the clip
+    - ``n_valid``: frames with a measured face
+    - ``track_switches``: how often the clip's face goes on as another track
+    - ``quality``: mean over the frames with a face, 0 to 1, where it is known
+    - ``face_points``: where somebody pointed at its face: time_s,x_px,y_px;... of --faces
+    - ``part``: where the rows lie: part id and first row; set by the store
+    """
 
     clip_id: str
     status: Status
     n_frames: int
-    reason: str = ""  # why it failed, or what was odd about an ok clip
-    fps: float = float("nan")  # mean frame rate in Hz; nan when unknown
+    reason: str = ""
+    fps: float = float("nan")
     width_px: int = 0
     height_px: int = 0
-    source: str = ""  # path relative to VIDEO_DIR, with its extension
-    source_size: int = 0  # bytes
+    source: str = ""
+    source_size: int = 0
     source_mtime_ns: int = 0
     source_sha256: str = ""
-    seconds: float = 0.0  # spent on the clip
-    n_valid: int = 0  # frames with a measured face
-    track_switches: int = 0  # how often the clip's face goes on as another track
-    quality: float | None = None  # mean over the frames with a face, 0 to 1, where it is known
-    face_points: str = ""  # where somebody pointed at its face: time_s,x_px,y_px;... of --faces
-    part: str = ""  # where the rows lie: part id and first row; set by the store
+    seconds: float = 0.0
+    n_valid: int = 0
+    track_switches: int = 0
+    quality: float | None = None
+    face_points: str = ""
+    part: str = ""
     start: int = 0
 
     @property

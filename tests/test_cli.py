@@ -568,12 +568,15 @@ def test_what_is_mistyped_is_told_with_the_nearest(arguments, nearest, planted, 
     assert err.count("\n") == 1
 
 
-def test_the_shell_completes_commands_and_options(monkeypatch, capsys):
+def test_the_shell_completes_commands_options_and_paths(monkeypatch, capsys):
+    """Seen: with facer's completion on, the Tab key found no video folder and no store."""
     monkeypatch.setenv("_FACER_COMPLETE", "bash_complete")
     for words, place, expected in (
-        ("facer finet", "1", "finetune"), ("facer extract --work", "2", "--workers"),
+        ("facer finet", "1", "plain,finetune"), ("facer extract --work", "2", "plain,--workers"),
+        ("facer extract --face ce", "3", "plain,central"), ("facer extract vid", "2", "file,vid"),
+        ("facer train-head --labels la", "3", "file,la"), ("facer fuse a b", "3", "file,b"),
     ):  # fmt: skip
         monkeypatch.setenv("COMP_WORDS", words)
         monkeypatch.setenv("COMP_CWORD", place)
         code, out, _ = outcome(capsys)
-        assert (code, out) == (0, f"plain,{expected}\n")
+        assert (code, out) == (0, f"{expected}\n")

@@ -270,6 +270,12 @@ def test_the_site_builds_and_fetches_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.py"))
 
 
+def test_the_first_page_leads_to_all_pages() -> None:
+    """Seen: README calls it "all pages", and 14 of 30 were not on it."""
+    named = set(re.findall(r"\]\(([\w-]+\.md)", PAGES["index.md"]))
+    assert named == set(PAGES) - {"README.md", "index.md"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_files_of_the_tree_that_a_page_names_exist(page: str) -> None:
     named = set(re.findall(r"(?:tests|benchmarks|pipeline|stages|storage)/[\w/]+\.py", PAGES[page]))

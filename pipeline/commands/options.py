@@ -96,7 +96,7 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         text = f"{text} [default: {setting.none}]"
     elif isinstance(default, tuple) and default:
         text = f"{text} [default: {','.join(default)}]"
-    shown = not setting.none and not isinstance(default, tuple) and default is not None
+    shown = not setting.none and not isinstance(default, tuple) and default not in (None, "")
     if bool in one.types:
         return click.option(flag, one.name, is_flag=True, default=default, help=text)
     kind: Any = PATH if Path in one.types and str not in one.types else str
@@ -106,11 +106,14 @@ def _option(one: Declared) -> Callable[[Command], Command]:
         default = default or None
     elif isinstance(default, tuple):
         default = ",".join(default) or None
+    choices = () if tuple in one.types else one.choices
     return click.option(
         flag, one.name, cls=OnceOption if one.name == "labels" else click.Option,
         multiple=setting.repeated, type=kind, metavar=metavar, help=text,
         default=None if default is MISSING else default, required=needed,
         show_default=shown and not setting.repeated,
+        shell_complete=(lambda _, __, word: [c for c in choices if c.startswith(word)])
+        if choices else None,
     )  # fmt: skip
 
 
@@ -123,7 +126,7 @@ def _read_config(context: click.Context, path: str | None, of_run: OfRun | None)
         values = of_run(place)
         context.default_map = {k: _as_default(context, k, v) for k, v in values.items()}
         return
-    with open_regular(Path(path), "a TOML file") as file:
+    with open_regular(Path(path), "a TOML file", f"--config {path}") as file:
         text = file.read(_CONFIG_BYTES)
     try:
         values = tomllib.loads(text.decode("utf-8-sig"))

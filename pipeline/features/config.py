@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from facer.pipeline.runtime.tls import SCHEDULER, TlsFiles
 from facer.stages.features.audio.config import AudioConfig
@@ -90,11 +90,6 @@ class VerifyConfig(Checked):
     repair: Annotated[bool, Setting("Drop damaged parts, for extract to make them anew.")] = False
 
 
-def _as_text(value: Any) -> str | None:
-    """A number of clips may be given as one."""
-    return None if value is None else str(value)
-
-
 @dataclass(frozen=True)
 class HealthConfig(Checked):
     """One ``facer health``."""
@@ -110,7 +105,7 @@ class HealthConfig(Checked):
         Setting(
             "Failed clips, or their share of all.", metavar="N|P%", none="any number",
             pattern=r"\d{1,9}|(\d{1,2}(\.\d+)?|100)%",
-            words="a number of clips, or a share such as 5%", read=_as_text,
+            words="a number of clips, or a share such as 5%",
         ),
     ] = None  # fmt: skip
 

@@ -26,20 +26,30 @@ from facer.storage.text.likeness import check_choice
 
 
 class ClipItem(NamedTuple):
-    """One clip of a dataset."""
+    """One clip of a dataset.
 
-    features: Tensor  # (T, F) float32, all finite
-    target: Tensor  # (E,) float32, NaN where the label is absent
+    - ``features`` (T, F): float32, all finite
+    - ``target`` (E,): float32, NaN where the label is absent
+    """
+
+    features: Tensor
+    target: Tensor
     clip_id: str
 
 
 class ClipBatch(NamedTuple):
-    """B clips, padded with zeros to the longest, in the order in which they were given."""
+    """B clips, padded with zeros to the longest, in the order in which they were given.
 
-    features: Tensor  # (B, T, F) float32
-    lengths: Tensor  # (B,) int64, frames of each clip before padding
-    target: Tensor  # (B, E) float32, NaN where the label is absent
-    clip_ids: tuple[str, ...]  # (B,)
+    - ``features`` (B, T, F): float32
+    - ``lengths`` (B,): int64, frames of each clip before padding
+    - ``target`` (B, E): float32, NaN where the label is absent
+    - ``clip_ids`` (B,)
+    """
+
+    features: Tensor
+    lengths: Tensor
+    target: Tensor
+    clip_ids: tuple[str, ...]
 
     @property
     def mask(self) -> Tensor:

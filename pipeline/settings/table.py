@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Iterator, KeysView, Mapping, Sequence
 from dataclasses import MISSING
 from inspect import Parameter, Signature
@@ -143,10 +144,14 @@ def _checked(one: Declared, value: Any) -> Any:
             return operator.index(value)
         if float in types and hasattr(value, "__float__"):
             return float(value)
+        if one.setting.pattern and re.fullmatch(one.setting.pattern, str(value)):
+            return str(value)  # a number where a text may be one
     shown = repr(value)
     if len(shown) > _MOST_SHOWN:
         shown = f"{type(value).__name__} {shown[:_MOST_SHOWN]} ..."
-    raise OptionError(f"{named(one.name)}: found {shown}, expected {one.kinds}")
+    raise OptionError(
+        f"{named(one.name)}: found {shown}, expected {one.setting.words or one.kinds}"
+    )
 
 
 def _is_words(value: Any) -> bool:

@@ -119,7 +119,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     """Return the settings of a folder that ``facer summarise`` wrote; None when it is none."""
     if not (folder / SETTINGS).is_file():
         return None
-    with open_regular(folder / SETTINGS, "settings") as file:
+    with open_regular(folder / SETTINGS, "settings", str(folder / SETTINGS)) as file:
         data = file.read(_SETTINGS_BYTES)
     try:
         found = json.loads(data)

@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
 
 def read_tables(path: Path, expected: str, what: str) -> dict[str, Any]:
     """The tables of a file of a format; ``FacerError`` for a file of no or another format."""
-    with open_regular(path, f"{what} (.toml)") as file:
+    with open_regular(path, f"{what} (.toml)", str(path)) as file:
         data = file.read(_MAX_BYTES + 1)
     if len(data) > _MAX_BYTES:
         raise FacerError(f"{path}: larger than {_MAX_BYTES} bytes, expected {what}")

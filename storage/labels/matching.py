@@ -28,22 +28,24 @@ _LATIN = dict(  # letters of other scripts that look like Latin ones
 
 @dataclass(frozen=True)
 class Match:
-    """Which clip of a store each row of labels means."""
+    """Which clip of a store each row of labels means.
 
-    pairs: tuple[tuple[int, str], ...]  # (row of the labels, clip_id of the store)
-    labels_only: tuple[str, ...]  # ids of rows without a clip
-    store_only: tuple[str, ...]  # clips without a row
-    ambiguous: tuple[tuple[str, tuple[str, ...]], ...]  # (id of a row, clips it could mean)
-    alike: tuple[tuple[str, str, str], ...] = ()  # (id without a clip, clip like it, difference)
+    - ``pairs``: (row of the labels, clip_id of the store)
+    - ``labels_only``: ids of rows without a clip
+    - ``store_only``: clips without a row
+    - ``ambiguous``: (id of a row, clips it could mean)
+    - ``alike``: (id without a clip, clip like it, difference)
+    """
+
+    pairs: tuple[tuple[int, str], ...]
+    labels_only: tuple[str, ...]
+    store_only: tuple[str, ...]
+    ambiguous: tuple[tuple[str, tuple[str, ...]], ...]
+    alike: tuple[tuple[str, str, str], ...] = ()
 
 
 def match_clips(labels: IntensityLabels, clip_ids: Sequence[str]) -> Match:
-    """Find the clip that each row of labels means, as :func:`match_ids` does."""
-    return match_ids(labels.clip_ids, clip_ids)
-
-
-def match_ids(label_ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
-    """Find the clip that each id of a table means, or say why not.
+    """Find the clip that each row of labels means, or say why not.
 
     An id matches a clip of the same name; else without brackets, video suffix, drive and the
     kind of slash, in Unicode's composed form; else the one that ends in the other's path
@@ -51,6 +53,11 @@ def match_ids(label_ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
     Leading zeros count. An id that could mean several clips, or a clip that several rows could
     mean equally well, is ambiguous and is not paired.
     """
+    return match_ids(labels.clip_ids, clip_ids)
+
+
+def match_ids(label_ids: Sequence[str], clip_ids: Sequence[str]) -> Match:
+    """Find the clip that each id of a table means, as :func:`match_clips` does."""
     found: list[tuple[int, tuple[str, ...]]] = [(len(_LEVELS), ())] * len(label_ids)
     left = list(range(len(label_ids)))
     for level, (form, endings) in enumerate(_LEVELS):

@@ -31,11 +31,16 @@ _LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted intensities of C clips, E emotions each."""
+    """Predicted intensities of C clips, E emotions each.
 
-    clip_ids: tuple[str, ...]  # (C,)
-    names: tuple[str, ...]  # (E,)
-    values: F32  # (C, E)
+    - ``clip_ids`` (C,)
+    - ``names`` (E,)
+    - ``values`` (C, E)
+    """
+
+    clip_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    values: F32
 
 
 def write_predictions(
@@ -49,8 +54,7 @@ def write_predictions(
 ) -> None:
     """Write predictions (C, E) of C clips as csv; ``-`` is stdout.
 
-    A file that is there is replaced if it is one of predictions: FacerError for any other, see
-    :func:`refuse_other_file`.
+    A file that is there is replaced if it is one of predictions; FacerError for any other.
 
     ``status`` says of each clip what it was predicted from, such as ``ok`` or ``no_face``; it is
     the last column, ``status``, of the plain format. A challenge's has no place for it.

@@ -23,20 +23,33 @@ from facer.storage.schema import F32
 
 @dataclass(frozen=True)
 class IntensityLabels:
-    """Intensities of C clips, E emotions each."""
+    """Intensities of C clips, E emotions each.
+
+    - ``source``: file or folder they were read from
+    - ``names`` (E,)
+    - ``clip_ids`` (C,): as in the file, brackets included
+    - ``values`` (C, E): NaN where the file has none
+    - ``splits`` (C,): train, val, test, or "" where the file has none
+    - ``subjects`` (C,): "" where the file has none
+    - ``files``: that were read
+    - ``dialect``: what they were taken for
+    - ``columns``: id, split, subject: their names
+    - ``left_out``: columns that were not read, and why
+    - ``notes``: what a reader of any figure must know
+    """
 
     kind: LabelKind
-    source: str  # file or folder they were read from
-    names: tuple[str, ...]  # (E,)
-    clip_ids: tuple[str, ...]  # (C,) as in the file, brackets included
-    values: F32  # (C, E), NaN where the file has none
-    splits: tuple[str, ...]  # (C,) train, val, test, or "" where the file has none
-    subjects: tuple[str, ...]  # (C,) "" where the file has none
-    files: tuple[str, ...] = ()  # that were read
-    dialect: str = ""  # what they were taken for
-    columns: Mapping[str, str] = field(default_factory=dict)  # id, split, subject: their names
-    left_out: tuple[tuple[str, str], ...] = ()  # columns that were not read, and why
-    notes: tuple[str, ...] = ()  # what a reader of any figure must know
+    source: str
+    names: tuple[str, ...]
+    clip_ids: tuple[str, ...]
+    values: F32
+    splits: tuple[str, ...]
+    subjects: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    dialect: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def facts(self) -> tuple[str, ...]:

@@ -173,7 +173,7 @@ def test_settings_reach_their_fields(tmp_path):
         (train, {"learning_rate": float("nan")}, "learning_rate: found nan"),
         (extract, {"det_threshold": "0.5"}, "det_threshold: found '0.5', expected a number"),
         (extract, {"det_threshold": 1.5}, "det_threshold"),
-        (extract, {"device": 3}, "device: found 3, expected text"),
+        (extract, {"device": 3}, "device: found 3, expected auto, cpu"),
         (extract, {"stride": 0}, "stride: found 0, expected 1 or more"),
         (extract, {"face": "larges"}, "face: found 'larges'"),
     ],
@@ -308,6 +308,16 @@ def test_windows_and_thresholds_are_settings_like_others(tmp_path, capsys):
         with pytest.raises(OptionError) as told:
             make(SummaryConfig, SUMMARISE.complete(wrong))
         assert message in str(told.value)
+
+
+def test_a_file_that_is_not_there_is_named_as_it_was_given(tmp_path, capsys):
+    """Seen: of runs/a/x.toml, "x.toml: no such file"."""
+    (tmp_path / "a.wav").touch()
+    for arguments, shown in (
+        (("train-head", "--config", "no/x.toml"), "--config no/x.toml"),
+        (("extract-audio", tmp_path, "--features", "no/x.toml"), "no/x.toml"),
+    ):
+        assert told(capsys, *arguments, code=1)[1].startswith(f"facer: {shown}: no such file")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ def train_points(run: Path, log_to: LogKind | None, as_json: bool, **settings: A
 def evaluate_detector(detector: str, as_json: bool, **settings: Any) -> None:
     """Measure a detector: faces of people at every pose, a teacher's faces, false faces.
 
+    DETECTOR is facer-det, where none is given, insightface:PACK, or the path of an ONNX file.
+
     \b
     Example:
       facer evaluate-detector facer-det --people photographs/ --scenes scenes/

@@ -98,7 +98,7 @@ def _numbers(option: str, defaults: Any, pairs: Sequence[str]) -> Any:
 def evaluate_rec(rec: str, as_json: bool, **settings: Any) -> None:
     """Score REC weights on labelled faces: expressions, action units, valence and arousal.
 
-    REC is rec-small, or the path of .safetensors or .onnx weights.
+    REC is rec-small, where none is given, or the path of .safetensors or .onnx weights.
 
     \b
     Example:

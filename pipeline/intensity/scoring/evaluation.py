@@ -232,13 +232,18 @@ def _ensemble_json(scores: Scores, ends: Intervals) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Intensities of clips without labels."""
+    """Intensities of clips without labels.
+
+    - ``names`` (E,), ``clip_ids`` (C,), ``values`` (C, E)
+    - ``status`` (C,): ok; no_face, no_sound, no_stream and no_features have stand-in values
+    - ``failed``: videos that could not be read, and why
+    """
 
     names: tuple[str, ...]
-    clip_ids: tuple[str, ...]  # (C,)
-    values: F32  # (C, E)
-    status: tuple[str, ...]  # (C,) ok; no_face, no_sound, no_stream, no_features: stand-in values
-    failed: Mapping[str, str] = field(default_factory=dict)  # videos that could not be read, why
+    clip_ids: tuple[str, ...]
+    values: F32
+    status: tuple[str, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As ``facer predict --json`` prints it."""

@@ -96,7 +96,7 @@ def _refuse_another_table(path: Path, drawn: Collected) -> None:
     """FacerError for a csv that no figure of this kind wrote, such as one of facer summarise."""
     if not path.exists():
         return
-    with open_regular(path, "a csv") as file:
+    with open_regular(path, "a csv", str(path)) as file:
         found = file.readline(1 << 16).decode(errors="replace").strip()
     if found != ",".join(column.name for column in drawn.columns):
         raise FacerError(

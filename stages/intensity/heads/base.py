@@ -12,12 +12,18 @@ from facer.storage.errors import FacerError
 
 
 class HeadShape(NamedTuple):
-    """Sizes that come from the data."""
+    """Sizes that come from the data.
 
-    features: int  # F
-    intensities: int  # E
-    max_frames: int  # t
-    streams: tuple[int, ...] = ()  # (S,) columns of each stream, of sum F; empty: one stream
+    - ``features``: F
+    - ``intensities``: E
+    - ``max_frames``: t
+    - ``streams`` (S,): columns of each stream, of sum F; empty: one stream
+    """
+
+    features: int
+    intensities: int
+    max_frames: int
+    streams: tuple[int, ...] = ()
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -21,14 +21,21 @@ class Batch:
     ``lengths`` never grows along the batch. ``features`` holds step 0 of every clip, then step
     1 of every clip that has one, and so on, clips in the batch's order (``PackedSequence``'s
     layout); ``batch_sizes`` says how many clips each step has.
+
+    - ``features`` (N, F): float32
+    - ``batch_sizes`` (L,): L = the longest length
+    - ``clips`` (B,)
+    - ``lengths`` (B,)
+    - ``filled`` (N, S): bool; see Sequences
+    - ``streams`` (S,): columns of each; empty: all are of one
     """
 
-    features: Tensor  # (N, F) float32
-    batch_sizes: tuple[int, ...]  # (L,), L = the longest length
-    clips: I64  # (B,)
-    lengths: I64  # (B,)
-    filled: Tensor | None = None  # (N, S) bool; see Sequences
-    streams: tuple[int, ...] = ()  # (S,) columns of each; empty: all are of one
+    features: Tensor
+    batch_sizes: tuple[int, ...]
+    clips: I64
+    lengths: I64
+    filled: Tensor | None = None
+    streams: tuple[int, ...] = ()
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Features (B, L, F), zeros after a clip's end, and where they are true, (B, L) bool."""

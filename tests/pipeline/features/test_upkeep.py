@@ -44,7 +44,7 @@ def test_a_store_with_more_failures_than_allowed_is_not_healthy(store, capsys, m
     found = json.loads(out)
     assert (found["healthy"], found["clips"], found["failed"]) == (healthy, 4, 2)
     assert facer.health(store.path, max_failed=most).healthy == healthy
-    if most.isdecimal():
+    if most.isdecimal():  # as its documentation says; it was refused as no text
         assert facer.health(store.path, max_failed=int(most)).healthy == healthy
     assert bool(found["problems"]) != healthy
 
