@@ -1,6 +1,7 @@
 """--head package.module:Class: trains as any head does, and is imported only when it is named."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,19 @@ def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys)
     line = out.splitlines()[-1]
     assert line.endswith(f"run --split val --head {module}:Mean")
     told(capsys, *line.split()[2:])
+
+
+def test_the_command_after_a_sweep_of_folds_names_it(module, planted, tmp_path, capsys):
+    """Seen: the training that was printed as next was refused, also where a path has a space."""
+    store, labels = planted()
+    out, _ = told(
+        capsys, "sweep", store, "--labels", labels, "-o", tmp_path / "a sweep", "--folds", 2,
+        "--head", f"{module}:Mean", "--set", "epochs=1", "--seeds", 1,
+    )  # fmt: skip
+    words = shlex.split(out.splitlines()[-1].partition("next: facer ")[2])
+    words[words.index("RUN")] = str(tmp_path / "run")
+    told(capsys, *words)
+    assert (tmp_path / "run" / "seed-0" / "best.safetensors").is_file()
 
 
 @pytest.mark.parametrize("name", ["resnet", "a b:C", ":C", "a:", "a:b:c", "../a:C", "a;b:C"])
