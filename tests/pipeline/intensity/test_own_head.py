@@ -70,6 +70,17 @@ class Fixed(Mean):
         self.requires_grad_(False)
 
 
+class Extra(Mean):
+    def get_extra_state(self):
+        return {}
+
+
+class Ungraded(Mean):
+    def forward(self, batch):
+        with torch.set_grad_enabled(self.training):
+            return super().forward(batch)
+
+
 class Brain(Mean):
     def __init__(self, config, shape):
         super().__init__(config, shape)
@@ -208,7 +219,8 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
         ("Broken", "no such thing"),
         ("Turned", "and clips in the batch's order"),
         ("NotANumber", "predicts numbers that are not finite"),
-        ("Fixed", "has no weights that its predictions could teach"),
+        ("Fixed", "has no weights that can be trained"),
+        ("Extra", "_extra_state is dict, expected a tensor"),
         ("Brain", r"layers\.0\.weight is torch\.bfloat16, expected torch\.float32"),
         ("Lazy", r"layers\.weight is made by the first batch"),
         ("Unmade", "cannot be"),
@@ -225,10 +237,20 @@ def test_what_is_wrong_with_a_head_is_told_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_one_without_gradients_where_it_predicts_is_trained(module, planted, tmp_path):
+    store, labels = planted()
+    facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Ungraded", **FAST)
+
+
 def test_what_it_raises_in_training_names_it(module, planted, tmp_path):
     store, labels = planted()
     with pytest.raises(FacerError, match=rf"head {module}:Later: only in training"):
         facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Later", **FAST)
+
+
+def test_it_is_not_blamed_for_memory_that_is_lacking():
+    with pytest.raises(MemoryError), own.blamed("module:Mean"):
+        raise MemoryError
 
 
 def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys):
