@@ -262,6 +262,9 @@ def test_every_command_has_help_with_an_example(capsys):
         ),
         (["import", "openface", "", "-o", "s.zarr"], 2, "found an empty path"),
         (["predict", "run", ""], 2, "found an empty path"),
+        (["evaluate", "run", "--labels", ""], 2, "--labels: found an empty path"),
+        (["evaluate", "run", "--store", ""], 2, "--store: found an empty path"),
+        (["summarise", "s.zarr", "-o", "x", "--design", ""], 2, "--design: found an empty path"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
     ],
 )

@@ -288,13 +288,14 @@ def _settings(of: Study, tables: Sequence[str]) -> dict[str, Any]:
 
 
 def _counted_from(of: Study) -> Iterator[str]:
-    """What the times of each clip count from: ``start`` of the clip, ``onset`` of the design,
-    ``event``.
+    """What the times of each clip that counts are from: ``start`` of the clip, ``onset`` of the
+    design, ``event``.
     """
+    counted = _counted(of)
     for row in of.design.rows:
-        events = of.events[row.clip_id]
-        given = row.onset_s is not None and events == [Event("onset", row.onset_s)]
-        yield "start" if events == [START] else "onset" if given else "event"
+        if (events := counted.get(row.clip_id)) is not None:
+            given = row.onset_s is not None and events == [Event("onset", row.onset_s)]
+            yield "start" if events == [START] else "onset" if given else "event"
 
 
 def contents_sha256(store: FeatureStore) -> str:

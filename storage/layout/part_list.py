@@ -66,7 +66,7 @@ class PartList:
         known, damaged = self._parts or {}, self._damaged
         for _ in range(_TRIES):  # a part that goes after it was listed leaves its clips in another
             names = self.part_names()
-            if known and not names and self.objects.get(DOCUMENT) is None:
+            if not names and self.objects.get(DOCUMENT) is None:
                 raise FacerError(
                     f"{self.objects.location}: the store is gone, expected it where it was opened; "
                     "see that its disk is there and that nobody moved it"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from facer.pipeline.commands.heads.scores import evaluate_line
+from facer.pipeline.commands.heads.scores import command_line
 from facer.pipeline.commands.options import refuse_code_of_file, with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
@@ -95,15 +95,18 @@ def sweep(
 
     refuse_code_of_file("set", set)
     table = run_trials(store, labels, output, set=set, progress=True, **settings)
-    following = evaluate_line(output / "rows" / table.best.id, "--split test")
+    best = output / "rows" / table.best.id
+    following = ["evaluate", best, "--split", "test"]
     if table.split != "val":  # folds have no model for clips of test
-        following = f"facer train-head {store} --labels {labels} -o RUN --config {output}/best.toml"
+        following = ["train-head", store, "--labels", labels, "-o", "RUN",
+                     "--config", output / "best.toml"]  # fmt: skip
     _print_table(
         table,
         as_json,
         as_markdown(table),
         f"also as csv, json and png, and best.toml: {output}",
-        f"the best of {len(table.rows)} on {table.split}: its score flatters; next: {following}",
+        f"the best of {len(table.rows)} on {table.split}: its score flatters; "
+        f"next: {command_line(best, *following)}",
     )
     return EXIT_SOME_FAILED if table.failed else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,13 +108,13 @@ def _print_runs(both: RunComparison, against: Path | None) -> None:
         )
 
 
-def evaluate_line(run: Path, *options: str) -> str:
-    """The command that scores a run, with the class of a head that is not facer's."""
+def command_line(run: Path, *words: object) -> str:
+    """A command to type, with the class of the run's head where that is not facer's."""
     from facer.pipeline.intensity.head_run import read_run
     from facer.stages.intensity.heads.own import is_own
 
     head = read_run(run).fit.head.name
-    return " ".join(["facer evaluate", str(run), *options, *["--head", head] * is_own(head)])
+    return shlex.join(["facer", *map(str, words), *["--head", head] * is_own(head)])
 
 
 def print_evaluation(found: Evaluation) -> None:

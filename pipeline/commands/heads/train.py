@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facer.pipeline.commands.heads.scores import evaluate_line, print_evaluation
+from facer.pipeline.commands.heads.scores import command_line, print_evaluation
 from facer.pipeline.commands.options import with_settings
 from facer.pipeline.commands.shared import (
     EXIT_SOME_FAILED,
@@ -116,7 +116,7 @@ def _print_training(result: TrainHeadResult, as_json: bool) -> None:
     if (deviation := result.val_deviation) is not None:
         told(f"mean of {len(result.seeds)} seeds: {result.val_pearson:.4f}, standard "
                    f"deviation {deviation:.4f}")  # fmt: skip
-    told(f"next: {evaluate_line(result.run, '--split val')}")
+    told(f"next: {command_line(result.run, 'evaluate', result.run, '--split', 'val')}")
     if as_json:
         print_json(result)
 
@@ -128,7 +128,7 @@ def _print_folds(result: FoldsResult, as_json: bool) -> None:
     echo(f"{result.run}: {result.rule}")
     print_evaluation(result.scores)
     echo(f"predictions of {len(result.scores.label_ids)} clips: {result.predictions}")
-    echo(f"next: {evaluate_line(result.run)}")
+    echo(f"next: {command_line(result.run, 'evaluate', result.run)}")
 
 
 def _refuse_options_beside_from(context: click.Context) -> None:

@@ -76,7 +76,7 @@ def blamed(name: str) -> Iterator[None]:
     """What a head of one's own raises becomes a FacerError that names it."""
     try:
         yield
-    except FacerError:
+    except (FacerError, MemoryError):  # the latter is not the head's fault
         raise
     except Exception as error:
         if not is_own(name):
@@ -84,6 +84,7 @@ def blamed(name: str) -> Iterator[None]:
         raise FacerError(f"{named('head')} {name}: {one_line(error)}") from error
 
 
+@torch.no_grad()
 def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
     """FacerError unless a head maps clips to (B, E), each by its own frames alone, by weights that
     can be trained and kept in a file.
@@ -97,10 +98,8 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
     training = head.training
     head.eval()
     batch = data.batch(np.arange(3))
-    found = _intensities(head, config, batch, shape)
-    together = found.detach()
-    with torch.no_grad():
-        alone = [_intensities(head, config, data.batch(batch.clips[[i]]), shape) for i in range(3)]
+    together = _intensities(head, config, batch, shape)
+    alone = [_intensities(head, config, data.batch(batch.clips[[i]]), shape) for i in range(3)]
     head.train(training)
     size = max(1.0, float(together.abs().max()))
     if not together.isfinite().all():
@@ -110,8 +109,8 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
             "predicts a clip otherwise when others are in the batch; expected it to leave padding "
             "out (batch.padded() gives a mask), and clips in the batch's order"
         )
-    elif not found.requires_grad:
-        fault = "has no weights that its predictions could teach"
+    elif not any(weight.requires_grad for weight in head.parameters()):
+        fault = "has no weights that can be trained"
     else:
         return
     raise FacerError(f"{named('head')} {config.name}: {fault}")
@@ -120,7 +119,9 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
 def _check_weights(head: Head, name: str) -> None:
     """FacerError for weights and buffers that no file of a run holds."""
     for key, value in head.state_dict().items():
-        if is_lazy(value):
+        if not isinstance(value, torch.Tensor):  # get_extra_state
+            fault = f"is {type(value).__name__}, expected a tensor"
+        elif is_lazy(value):
             fault = "is made by the first batch; expected layers of known sizes (shape.features)"
         elif value.dtype in _FLOATS or not (value.is_floating_point() or value.is_complex()):
             continue

@@ -1,6 +1,7 @@
 """--head package.module:Class: trains as any head does, and is imported only when it is named."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,17 @@ class Fixed(Mean):
     def __init__(self, config, shape):
         super().__init__(config, shape)
         self.requires_grad_(False)
+
+
+class Extra(Mean):
+    def get_extra_state(self):
+        return {}
+
+
+class Ungraded(Mean):
+    def forward(self, batch):
+        with torch.set_grad_enabled(self.training):
+            return super().forward(batch)
 
 
 class Brain(Mean):
@@ -207,7 +219,8 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
         ("Broken", "no such thing"),
         ("Turned", "and clips in the batch's order"),
         ("NotANumber", "predicts numbers that are not finite"),
-        ("Fixed", "has no weights that its predictions could teach"),
+        ("Fixed", "has no weights that can be trained"),
+        ("Extra", "_extra_state is dict, expected a tensor"),
         ("Brain", r"layers\.0\.weight is torch\.bfloat16, expected torch\.float32"),
         ("Lazy", r"layers\.weight is made by the first batch"),
         ("Unmade", "cannot be"),
@@ -224,10 +237,20 @@ def test_what_is_wrong_with_a_head_is_told_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_one_without_gradients_where_it_predicts_is_trained(module, planted, tmp_path):
+    store, labels = planted()
+    facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Ungraded", **FAST)
+
+
 def test_what_it_raises_in_training_names_it(module, planted, tmp_path):
     store, labels = planted()
     with pytest.raises(FacerError, match=rf"head {module}:Later: only in training"):
         facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Later", **FAST)
+
+
+def test_it_is_not_blamed_for_memory_that_is_lacking():
+    with pytest.raises(MemoryError), own.blamed("module:Mean"):
+        raise MemoryError
 
 
 def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys):
@@ -238,6 +261,19 @@ def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys)
     line = out.splitlines()[-1]
     assert line.endswith(f"run --split val --head {module}:Mean")
     told(capsys, *line.split()[2:])
+
+
+def test_the_command_after_a_sweep_of_folds_names_it(module, planted, tmp_path, capsys):
+    """Seen: the training that was printed as next was refused, also where a path has a space."""
+    store, labels = planted()
+    out, _ = told(
+        capsys, "sweep", store, "--labels", labels, "-o", tmp_path / "a sweep", "--folds", 2,
+        "--head", f"{module}:Mean", "--set", "epochs=1", "--seeds", 1,
+    )  # fmt: skip
+    words = shlex.split(out.splitlines()[-1].partition("next: facer ")[2])
+    words[words.index("RUN")] = str(tmp_path / "run")
+    told(capsys, *words)
+    assert (tmp_path / "run" / "seed-0" / "best.safetensors").is_file()
 
 
 @pytest.mark.parametrize("name", ["resnet", "a b:C", ":C", "a:", "a:b:c", "../a:C", "a;b:C"])

@@ -202,10 +202,13 @@ def test_the_paragraph_says_what_windows_count_from(study_store, tmp_path):
     store = study_store({"P1_a": (RATE, {}), "P2_a": (RATE, {}), "P3_a": (RATE, {})})
     design, events = tmp_path / "d.csv", tmp_path / "e.csv"
     design.write_text("clip_id,onset_s\nP1_a,1\nP2_a,\nP3_a,1\n")
+    left_out = tmp_path / "l.csv"
+    left_out.write_text("clip_id,onset_s,exclude\nP1_a,1,\nP2_a,,1\nP3_a,1,\nP4_a,,\n")
     events.write_text("clip_id,onset_s,trial_type\nP3_a,0.5,x\nP3_a,1.5,x\n")
     for given, said in (
         ({}, "after (0 to 1 s), in seconds from the beginning of the video, every"),
         ({"design": design}, "from the onset of the stimulus (2 clips) or the beginning of the "),
+        ({"design": left_out}, "in seconds from the onset of the stimulus, every"),
         ({"design": design, "events": events}, "from each event (1 clips) or the onset of the "),
     ):
         facer.summarise(store, output=tmp_path / "s", windows={"after": (0, 1)}, **given)

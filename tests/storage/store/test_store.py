@@ -461,6 +461,14 @@ def test_damaged_arrays_name_the_part(
         assert "\n" not in str(broken.value)
 
 
+def test_a_store_that_was_moved_before_its_first_read_is_told(store: FeatureStore) -> None:
+    """Seen: it had no clips."""
+    opened = FeatureStore.open(store.path)
+    Path(store.path).rename(f"{store.path}-moved")
+    with pytest.raises(FacerError, match="the store is gone"):
+        _ = opened.clip_ids
+
+
 def test_a_store_that_was_removed_is_not_made_again(store: FeatureStore, make_entry: Make) -> None:
     shutil.rmtree(store.path)
     with pytest.raises(FacerError, match="the store is gone"):
