@@ -13,7 +13,7 @@ import os
 import pkgutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ def import_path() -> str:
 def dumps(value: object) -> str:
     """A value as one line of JSON; :func:`loads` gives an equal one of the same type.
 
-    Numbers, text, None, lists, tuples, dicts, paths, and dataclasses of facer, nested at will;
-    ``TypeError`` for anything else.
+    Numbers, text, None, lists, tuples, dicts, paths, and dataclasses and named tuples of facer,
+    nested at will; ``TypeError`` for anything else.
     """
     return json.dumps(_plain(value))
 
 
 def loads(line: str | bytes) -> Any:
-    """The value that :func:`dumps` wrote. Of classes, only facer's dataclasses are made."""
+    """The value that :func:`dumps` wrote. Of classes, only such ones of facer are made."""
     return _value(json.loads(line))
 
 
@@ -53,15 +53,16 @@ def _plain(value: object) -> object:
         return value
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, tuple):
+    if type(value) is tuple:
         return {"tuple": [_plain(item) for item in value]}
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
     if isinstance(value, Path):
         return {"path": str(value)}
-    if dataclasses.is_dataclass(value) and _is_ours(type(value).__module__):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": fields}
+    kind = type(value)
+    if _is_ours(kind.__module__) and (names := _fields(kind)) is not None:
+        fields = {name: _plain(getattr(value, name)) for name in names}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": fields}
     raise TypeError(f"{type(value).__qualname__} cannot be handed to another process")
 
 
@@ -78,9 +79,16 @@ def _value(plain: Any) -> Any:
         return Path(plain["path"])
     module, _, name = plain["class"].partition(":")
     found = getattr(importlib.import_module(module), name) if _is_ours(module) else None
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise TypeError(f"{plain['class']} is no dataclass of facer")
+    if not isinstance(found, type) or _fields(found) is None:
+        raise TypeError(f"{plain['class']} is no dataclass or named tuple of facer")
     return found(**{key: _value(item) for key, item in plain["fields"].items()})
+
+
+def _fields(kind: type) -> Sequence[str] | None:
+    """Names of the fields of a dataclass or named tuple; None for other classes."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind)]
+    return getattr(kind, "_fields", None) if issubclass(kind, tuple) else None
 
 
 def _is_ours(module: str) -> bool:

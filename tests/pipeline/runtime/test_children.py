@@ -7,6 +7,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,6 +26,7 @@ from facer.pipeline.runtime.children import (
 )
 from facer.stages.features.config import ExtractConfig
 from facer.storage import Provenance, Record
+from facer.storage.study.faces import FacePoint
 from tests.support import some
 
 
@@ -33,7 +35,8 @@ from tests.support import some
     [
         PartTask(
             "/videos", "/s.zarr", Provenance("d", "0", "r", "1", settings={"a": [1, None]}),  # type: ignore[dict-item]
-            ExtractConfig(device="cpu"), (ClipTask("a/b\udc80", "a/b\udc80.mp4"),), 1, True,
+            ExtractConfig(device="cpu"),
+            (ClipTask("a/b\udc80", "a/b\udc80.mp4", points=(FacePoint(0.5, 3.0, 4.0),)),), 1, True,
         ),
         SeedTask(TrainHeadConfig("s", "l", Path("run")), 3),
         (Record("a", "ok", 3, reason="tail\nbroken", fps=29.97),),
@@ -47,6 +50,7 @@ def test_values_come_out_as_they_went_in(value):
     assert line.isascii()
     assert loads(line) == value
     assert type(loads(line)) is type(value)
+    assert repr(loads(line)) == repr(value)  # seen: points as plain tuples, which are equal
 
 
 def test_what_is_not_a_number_stays_so():
@@ -58,7 +62,11 @@ class NotOurs:
     command: str
 
 
-@pytest.mark.parametrize("value", [NotOurs("x"), b"bytes", {1}, object()])
+class NotOursEither(NamedTuple):
+    command: str
+
+
+@pytest.mark.parametrize("value", [NotOurs("x"), NotOursEither("x"), b"bytes", {1}, object()])
 def test_other_values_are_refused(value):
     with pytest.raises(TypeError, match="cannot be handed to another process"):
         dumps(value)
@@ -72,8 +80,8 @@ def test_other_values_are_refused(value):
         "facer.pipeline.features.guarded.process:subprocess",
     ],
 )
-def test_a_line_makes_dataclasses_of_facer_and_nothing_else(name):
-    with pytest.raises(TypeError, match="no dataclass of facer"):
+def test_a_line_makes_dataclasses_and_named_tuples_of_facer_and_nothing_else(name):
+    with pytest.raises(TypeError, match="no dataclass or named tuple of facer"):
         loads(json.dumps({"class": name, "fields": {"args": "true"}}))
 
 
