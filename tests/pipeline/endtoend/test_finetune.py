@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
-from facer.pipeline.endtoend.finetune import _options_like, finetune
+from facer.pipeline.endtoend.finetune import _faces, _options_like, finetune
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
@@ -33,6 +33,7 @@ from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
+from facer.storage.study.faces import FacePoint, parse_points, points_text, read_faces
 from tests.support import some
 
 N_CLIPS, SIDE = 12, 64
@@ -145,6 +146,21 @@ def test_the_options_of_the_next_extraction_are_those_of_the_store():
         "--precision", "float32", "--detector", "scrfd", "--det-threshold", "0.4",
         "--face", "central", "--stride", "3",
     ]  # fmt: skip
+
+
+def test_the_next_extraction_follows_the_faces_that_were_pointed_at(tmp_path):
+    """Seen: a next line without them, whose store had the other person, and was scored."""
+    store = FeatureStore.create(str(tmp_path / "s.zarr"), Provenance("d", "d" * 64, "r", "r" * 64))
+    assert [*_faces(tmp_path, store)] == []
+    points = {"=a": (FacePoint(1 / 3, 2, 3),), "b": (FacePoint(0, 1, 2), FacePoint(1.5, 0, 7))}
+    for name, some_points in points.items():
+        record = Record(name, "failed", 0, "broken", face_points=points_text(some_points))
+        store.write_part([(record, None)])
+    store.write_part([(Record("c", "failed", 0, "broken"), None)])
+    option, path = _faces(tmp_path, store)
+    assert (option, path) == ("--faces", str(tmp_path / "faces.csv"))
+    found = read_faces(tmp_path / "faces.csv", ["=a", "b", "c"]).points
+    assert found == {name: parse_points(points_text(of)) for name, of in points.items()}
 
 
 @pytest.mark.parametrize("split", ["val", "none"])
