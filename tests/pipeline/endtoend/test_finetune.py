@@ -4,13 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
-from facer.pipeline.endtoend.finetune import _faces, _options_like, finetune
+from facer.pipeline.endtoend.finetune import _faces, _options_like, finetune, settings_of_run
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
@@ -191,7 +192,9 @@ def test_the_first_row_is_what_was_started_from(config):
     assert result.curve[0]["val_pearson"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
+def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
+    """From another folder too. Seen: refused as made with other run and videos."""
+    monkeypatch.chdir(tmp_path)
     whole = finetune(config)
 
     def stop(row):
@@ -200,7 +203,9 @@ def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
 
     other = replace(config, output=tmp_path / "other", memory_mb=1)
     with pytest.raises(KeyboardInterrupt):
-        finetune(other, stop)
+        finetune(replace(other, run=Path("head"), videos=Path("videos")), stop)
+    monkeypatch.chdir(config.videos)
+    assert settings_of_run(other.output)["run"] == config.run
     again = finetune(replace(other, resume=True))
     assert again.curve == whole.curve
     for name in ("rec.safetensors", "seed-0/best.safetensors"):
