@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -50,8 +50,8 @@ class FinetuneRunConfig:
             )
 
     def deciding(self) -> Mapping[str, Any]:
-        """All of them."""
-        return plain(self)
+        """All but the names of what its digests and the videos' sizes tell."""
+        return {k: v for k, v in plain(self).items() if k not in ("run", "videos", "rec")}
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class FinetuneConfig(FinetuneRunConfig):
 
     @property
     def of_run(self) -> FinetuneRunConfig:
-        """What of it decides the result."""
+        """What of it decides the result, as it is from any folder."""
         names = (one.name for one in fields(FinetuneRunConfig))
-        return FinetuneRunConfig(**{name: getattr(self, name) for name in names})
+        record = FinetuneRunConfig(**{name: getattr(self, name) for name in names})
+        return replace(record, run=record.run.absolute(), videos=record.videos.absolute())

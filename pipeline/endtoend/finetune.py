@@ -6,6 +6,7 @@ OUT/
                        under "finetune" what this training was
   rec.safetensors      the new REC, as extract takes it
   seed-<n>/best.safetensors   the new head, calibrated
+  faces.csv            where somebody pointed at a face of the store, for the same extraction
   curve.jsonl          one row an epoch; epoch 0 is the state that was started from
   last.safetensors     where the training stopped, to go on from
 """
@@ -32,9 +33,11 @@ from facer.stages.features.precision import stored_precision
 from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
-from facer.storage import Provenance
+from facer.storage import FeatureStore, Provenance
+from facer.storage.files.atomic import write_atomic
 from facer.storage.files.weights import weights_sha256
 from facer.storage.settings import flat
+from facer.storage.study.faces import faces_text, parse_points
 from facer.storage.text.typed_json import plain
 
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -91,6 +94,7 @@ def finetune(
         extract_options=(
             "--rec", str(config.output / "rec.safetensors"),
             *_options_like(training.store.provenance),
+            *_faces(config.output, training.store),
         ),
     )  # fmt: skip
 
@@ -116,6 +120,15 @@ def _options_like(made: Provenance) -> Iterator[str]:
     for option, (found, default) in options.items():
         if found not in (None, default):
             yield from (option, str(found))
+
+
+def _faces(output: Path, store: FeatureStore) -> Iterator[str]:
+    """The option that follows the faces which somebody pointed at, and its file, if any are."""
+    found = {r.clip_id: parse_points(r.face_points) for r in store.records if r.face_points}
+    if found:
+        path = output / "faces.csv"
+        write_atomic(path, faces_text(found))
+        yield from ("--faces", str(path))
 
 
 def _write(training: FinetuneTrainer, settings: FinetuneRunConfig) -> None:

@@ -44,7 +44,7 @@ def dumps(value: object) -> str:
 
 
 def loads(line: str | bytes) -> Any:
-    """The value that :func:`dumps` wrote. Of classes, only facer's records are made."""
+    """The value that :func:`dumps` wrote. Of classes, only such ones of facer are made."""
     return _value(json.loads(line))
 
 
@@ -59,10 +59,10 @@ def _plain(value: object) -> object:
         return {"dict": [[_plain(key), _plain(item)] for key, item in value.items()]}
     if isinstance(value, Path):
         return {"path": str(value)}
-    names = _field_names(type(value))
-    if names is not None and _is_ours(type(value).__module__):
+    kind = type(value)
+    if _is_ours(kind.__module__) and (names := _fields(kind)) is not None:
         fields = {name: _plain(getattr(value, name)) for name in names}
-        return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": fields}
+        return {"class": f"{kind.__module__}:{kind.__qualname__}", "fields": fields}
     raise TypeError(f"{type(value).__qualname__} cannot be handed to another process")
 
 
@@ -79,13 +79,13 @@ def _value(plain: Any) -> Any:
         return Path(plain["path"])
     module, _, name = plain["class"].partition(":")
     found = getattr(importlib.import_module(module), name) if _is_ours(module) else None
-    if not isinstance(found, type) or _field_names(found) is None:
-        raise TypeError(f"{plain['class']} is no record of facer")
+    if not isinstance(found, type) or _fields(found) is None:
+        raise TypeError(f"{plain['class']} is no dataclass or named tuple of facer")
     return found(**{key: _value(item) for key, item in plain["fields"].items()})
 
 
-def _field_names(kind: type) -> Sequence[str] | None:
-    """Of a dataclass or a named tuple; None of any other class."""
+def _fields(kind: type) -> Sequence[str] | None:
+    """Names of the fields of a dataclass or named tuple; None for other classes."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     return getattr(kind, "_fields", None) if issubclass(kind, tuple) else None

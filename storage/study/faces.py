@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from facer.storage.errors import FacerError, named
-from facer.storage.files.csv_table import read_table
+from facer.storage.files.csv_table import csv_text, read_table
 from facer.storage.study.ids import known_clips
 
 FACE_COLUMNS = ("clip_id", "time_s", "x_px", "y_px", "who", "when")
@@ -49,6 +49,12 @@ def parse_points(text: str) -> FacePoints:
         return tuple(FacePoint(*row) for row in rows)
     except (ValueError, TypeError):
         return ()
+
+
+def faces_text(points: Mapping[str, FacePoints]) -> str:
+    """Return a faces.csv that says the points of clips."""
+    rows = [(clip, *point) for clip, several in points.items() for point in several]
+    return csv_text([FACE_COLUMNS[:4], *rows])
 
 
 class Pointed(NamedTuple):

@@ -397,4 +397,5 @@ def test_an_output_of_finetune_is_a_config(tmp_path, capsys):
     RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(config.of_run)
     found = of_run(capsys, "finetune", tmp_path, "-o", "again")
     assert (found["epochs"], found["seed"], found["output"]) == (2, 9, "again")
-    assert (found["run"], found["video_dir"]) == ("head", "videos")
+    assert (found["run"], found["video_dir"]) == (str(Path("head").absolute()),
+                                                  str(Path("videos").absolute()))  # fmt: skip

@@ -4,13 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
-from facer.pipeline.endtoend.finetune import _options_like, finetune
+from facer.pipeline.endtoend.finetune import _faces, _options_like, finetune, settings_of_run
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
@@ -33,6 +34,7 @@ from facer.storage import FeatureStore, Record
 from facer.storage.errors import FacerError
 from facer.storage.files.checkpoints import load_checkpoint
 from facer.storage.schema import FEATURE_NAMES, ClipFeatures, Provenance
+from facer.storage.study.faces import FacePoint, parse_points, points_text, read_faces
 from tests.support import some
 
 N_CLIPS, SIDE = 12, 64
@@ -147,6 +149,21 @@ def test_the_options_of_the_next_extraction_are_those_of_the_store():
     ]  # fmt: skip
 
 
+def test_the_next_extraction_follows_the_faces_that_were_pointed_at(tmp_path):
+    """Seen: a next line without them, whose store had the other person, and was scored."""
+    store = FeatureStore.create(str(tmp_path / "s.zarr"), Provenance("d", "d" * 64, "r", "r" * 64))
+    assert [*_faces(tmp_path, store)] == []
+    points = {"=a": (FacePoint(1 / 3, 2, 3),), "b": (FacePoint(0, 1, 2), FacePoint(1.5, 0, 7))}
+    for name, some_points in points.items():
+        record = Record(name, "failed", 0, "broken", face_points=points_text(some_points))
+        store.write_part([(record, None)])
+    store.write_part([(Record("c", "failed", 0, "broken"), None)])
+    option, path = _faces(tmp_path, store)
+    assert (option, path) == ("--faces", str(tmp_path / "faces.csv"))
+    found = read_faces(tmp_path / "faces.csv", ["=a", "b", "c"]).points
+    assert found == {name: parse_points(points_text(of)) for name, of in points.items()}
+
+
 @pytest.mark.parametrize("split", ["val", "none"])
 def test_the_calibration_is_the_runs(config, split):
     """Seen: on train whatever the run said, and reported as the run said."""
@@ -175,7 +192,9 @@ def test_the_first_row_is_what_was_started_from(config):
     assert result.curve[0]["val_pearson"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
+def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path, monkeypatch):
+    """From another folder too. Seen: refused as made with other run and videos."""
+    monkeypatch.chdir(tmp_path)
     whole = finetune(config)
 
     def stop(row):
@@ -184,7 +203,9 @@ def test_stopped_and_resumed_equals_uninterrupted(config, tmp_path):
 
     other = replace(config, output=tmp_path / "other", memory_mb=1)
     with pytest.raises(KeyboardInterrupt):
-        finetune(other, stop)
+        finetune(replace(other, run=Path("head"), videos=Path("videos")), stop)
+    monkeypatch.chdir(config.videos)
+    assert settings_of_run(other.output)["run"] == config.run
     again = finetune(replace(other, resume=True))
     assert again.curve == whole.curve
     for name in ("rec.safetensors", "seed-0/best.safetensors"):

@@ -35,11 +35,11 @@ from tests.support import some
     [
         PartTask(
             "/videos", "/s.zarr", Provenance("d", "0", "r", "1", settings={"a": [1, None]}),  # type: ignore[dict-item]
-            ExtractConfig(device="cpu"), (ClipTask("a/b\udc80", "a/b\udc80.mp4"),), 1, True,
+            ExtractConfig(device="cpu"),
+            (ClipTask("a/b\udc80", "a/b\udc80.mp4", points=(FacePoint(0.5, 3.0, 4.0),)),), 1, True,
         ),
         SeedTask(TrainHeadConfig("s", "l", Path("run")), 3),
         (Record("a", "ok", 3, reason="tail\nbroken", fps=29.97),),
-        ClipTask("a", "a.mp4", points=(FacePoint(0.5, 10.0, 20.0),)),
         {"fields": 1, 2: ["class", {"tuple": ()}], "path": {}},
         [0.1, 1e300, -0.0, float("inf"), True, None, "\u2028"],
     ],
@@ -49,7 +49,8 @@ def test_values_come_out_as_they_went_in(value):
     assert "\n" not in line
     assert line.isascii()
     assert loads(line) == value
-    assert repr(loads(line)) == repr(value)  # seen: named tuples came out as tuples
+    assert type(loads(line)) is type(value)
+    assert repr(loads(line)) == repr(value)  # seen: points as plain tuples, which are equal
 
 
 def test_what_is_not_a_number_stays_so():
@@ -65,9 +66,7 @@ class NotOursEither(NamedTuple):
     command: str
 
 
-@pytest.mark.parametrize(
-    "value", [NotOurs("x"), NotOursEither("x"), os.stat_result(range(10)), b"bytes", {1}, object()]
-)
+@pytest.mark.parametrize("value", [NotOurs("x"), NotOursEither("x"), b"bytes", {1}, object()])
 def test_other_values_are_refused(value):
     with pytest.raises(TypeError, match="cannot be handed to another process"):
         dumps(value)
@@ -81,8 +80,8 @@ def test_other_values_are_refused(value):
         "facer.pipeline.features.guarded.process:subprocess",
     ],
 )
-def test_a_line_makes_records_of_facer_and_nothing_else(name):
-    with pytest.raises(TypeError, match="no record of facer"):
+def test_a_line_makes_dataclasses_and_named_tuples_of_facer_and_nothing_else(name):
+    with pytest.raises(TypeError, match="no dataclass or named tuple of facer"):
         loads(json.dumps({"class": name, "fields": {"args": "true"}}))
 
 
