@@ -68,6 +68,11 @@ class FinetuneConfig(FinetuneRunConfig):
     @property
     def of_run(self) -> FinetuneRunConfig:
         """What of it decides the result, as it is from any folder."""
+        from facer.pipeline.features.kinds import absolute_model
+
         names = (one.name for one in fields(FinetuneRunConfig))
         record = FinetuneRunConfig(**{name: getattr(self, name) for name in names})
-        return replace(record, run=record.run.absolute(), videos=record.videos.absolute())
+        return replace(
+            record, run=record.run.absolute(), videos=record.videos.absolute(),
+            rec=absolute_model(record.rec),
+        )  # fmt: skip

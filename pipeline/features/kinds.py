@@ -70,16 +70,16 @@ def located(models: Models, *, cluster: bool) -> Models:
     and needs.
     """
     if isinstance(models, AudioConfig):
-        models = replace(models, features=_absolute(models.features))
+        models = replace(models, features=absolute_model(models.features))
     else:
-        detector = replace(models.detector, model=_absolute(models.detector.model))
-        models = replace(models, rec=tuple(map(_absolute, models.recs)), detector=detector)
+        detector = replace(models.detector, model=absolute_model(models.detector.model))
+        models = replace(models, rec=tuple(map(absolute_model, models.recs)), detector=detector)
     if cluster or device.on_gpu(models.device):
         return models
     return replace(models, device="cpu")
 
 
-def _absolute(model: str) -> str:
+def absolute_model(model: str) -> str:
     """The path of a file of weights, as it is from any folder; a name stays a name."""
     is_file = model.endswith((".onnx", ".safetensors", ".toml")) and Path(model).is_file()
     return str(Path(model).absolute()) if is_file else model

@@ -126,7 +126,8 @@ def _checked(one: Declared, value: Any) -> Any:
     types = one.types
     if str in types or Path in types:
         value = getattr(value, "path", value)  # of a store or a run that is open
-    if value == "" and (Path in types or one.name in _PLACES):  # of a variable that is not set
+    if isinstance(value, str) and not value and (Path in types or one.name in _PLACES):
+        # of a variable that is not set
         raise OptionError(f"{named(one.name)}: found an empty path, expected one")
     optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):

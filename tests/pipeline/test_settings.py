@@ -184,6 +184,13 @@ def test_a_wrong_setting_is_told(call, settings, message):
     assert message in str(told.value)
 
 
+def test_a_table_where_its_file_is_expected_is_told():
+    """Seen: "The truth value of a DataFrame is ambiguous"."""
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(OptionError, match=r"labels: found .*, expected text"):
+        facer.evaluate("run", labels=pandas.DataFrame({"joy": [1, 2]}))
+
+
 def test_an_unknown_keyword_is_a_type_error_too():
     with pytest.raises(TypeError):
         extract(worker=2)
@@ -392,10 +399,16 @@ def test_runs_of_networks_are_configs_too(tmp_path, capsys):
     assert {"dm=0.5", "tint=0.1"} <= {*found["weights"], *found["augment"]}
 
 
-def test_an_output_of_finetune_is_a_config(tmp_path, capsys):
-    config = FinetuneConfig(Path("head"), Path("videos"), output=tmp_path, epochs=2, seed=9)
+def test_an_output_of_finetune_is_a_config(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my.safetensors").touch()
+    config = FinetuneConfig(
+        Path("head"), Path("videos"), "my.safetensors", output=tmp_path, epochs=2, seed=9
+    )
     RunFolder(tmp_path, FinetuneRunConfig, "finetune.json").write(config.of_run)
     found = of_run(capsys, "finetune", tmp_path, "-o", "again")
     assert (found["epochs"], found["seed"], found["output"]) == (2, 9, "again")
     assert (found["run"], found["video_dir"]) == (str(Path("head").absolute()),
                                                   str(Path("videos").absolute()))  # fmt: skip
+    assert found["rec"] == str(Path("my.safetensors").absolute())
+    assert FinetuneConfig(Path("head"), Path("v"), output=tmp_path).of_run.rec == "rec-small"
