@@ -88,6 +88,12 @@ def no_thread(error: BaseException) -> str:
     return f"no thread can be started; {MORE_THREADS} and run the same command again"
 
 
+def no_memory(error: BaseException) -> bool:
+    """Return whether memory is lacking: Python says so by a type, torch by words."""
+    words = ("can't allocate memory", "Storage size calculation overflowed", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
+
+
 class PlaceError(Exception):
     """Videos cannot be read from here, whichever; no fault of any clip.
 

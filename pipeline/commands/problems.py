@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from facer.pipeline.commands.shared import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE
-from facer.storage.errors import FacerError, OptionError, PlaceError, no_thread, one_line
+from facer.storage.errors import FacerError, OptionError, PlaceError, no_memory, no_thread, one_line
 from facer.storage.files.refusals import refusal
 from facer.storage.text.likeness import alike
 
@@ -42,18 +42,12 @@ def problem_of(error: BaseException) -> tuple[str, int]:
         return f"{one_line(error)}; set TMPDIR to a folder that can be written", EXIT_PROBLEM
     if found := no_thread(error):
         return found, EXIT_PROBLEM
-    if _is_of_memory(error):
+    if no_memory(error):
         return f"there is not enough memory for it ({one_line(error)})", EXIT_PROBLEM
     return (
         f"unexpected {type(error).__name__}: {one_line(error)}; --debug shows where, please "
         "report it"
     ), EXIT_PROBLEM
-
-
-def _is_of_memory(error: BaseException) -> bool:
-    """Whether memory is lacking: Python says so by a type, torch by words."""
-    words = ("can't allocate memory", "Storage size calculation overflowed")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
 
 
 def _message_of(error: click.ClickException) -> str:

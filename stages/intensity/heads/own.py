@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from facer.stages.common.training import seeded
 from facer.stages.intensity.config import HeadConfig
 from facer.stages.intensity.heads.base import Head, HeadShape
 from facer.stages.intensity.kernels.batches import Batch, DeviceSequences
 from facer.stages.intensity.sequences import Sequences
-from facer.storage.errors import FacerError, named, one_line
+from facer.storage.errors import FacerError, named, no_memory, one_line
 from facer.storage.files.weights import file_sha256
 
 _TOLERANCE = 1e-3  # of the intensities' size
@@ -76,15 +78,14 @@ def blamed(name: str) -> Iterator[None]:
     """What a head of one's own raises becomes a FacerError that names it."""
     try:
         yield
-    except (FacerError, MemoryError):  # the latter is not the head's fault
+    except FacerError:
         raise
     except Exception as error:
-        if not is_own(name):
+        if not is_own(name) or no_memory(error):  # the latter is not the head's fault
             raise
         raise FacerError(f"{named('head')} {name}: {one_line(error)}") from error
 
 
-@torch.no_grad()
 def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
     """FacerError unless a head maps clips to (B, E), each by its own frames alone, by weights that
     can be trained and kept in a file.
@@ -98,8 +99,10 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
     training = head.training
     head.eval()
     batch = data.batch(np.arange(3))
-    together = _intensities(head, config, batch, shape)
-    alone = [_intensities(head, config, data.batch(batch.clips[[i]]), shape) for i in range(3)]
+    found = _intensities(head, config, batch, shape)
+    together = found.detach()
+    with torch.no_grad():
+        alone = [_intensities(head, config, data.batch(batch.clips[[i]]), shape) for i in range(3)]
     head.train(training)
     size = max(1.0, float(together.abs().max()))
     if not together.isfinite().all():
@@ -109,11 +112,17 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
             "predicts a clip otherwise when others are in the batch; expected it to leave padding "
             "out (batch.padded() gives a mask), and clips in the batch's order"
         )
-    elif not any(weight.requires_grad for weight in head.parameters()):
-        fault = "has no weights that can be trained"
+    elif not (found.requires_grad or _teachable(head, config, batch, shape)):
+        fault = "has no weights that its predictions could teach"
     else:
         return
     raise FacerError(f"{named('head')} {config.name}: {fault}")
+
+
+def _teachable(head: Head, config: HeadConfig, batch: Batch, shape: HeadShape) -> bool:
+    """Whether a head without gradients where it predicts has some where it is trained."""
+    with seeded():
+        return _intensities(deepcopy(head).train(), config, batch, shape).requires_grad
 
 
 def _check_weights(head: Head, name: str) -> None:

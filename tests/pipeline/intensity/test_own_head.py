@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import facer
+from facer.pipeline.commands.problems import problem_of
 from facer.pipeline.intensity.scoring.evaluation import Evaluation
 from facer.stages.intensity.heads import own
 from facer.storage.errors import FacerError
@@ -68,6 +70,11 @@ class Fixed(Mean):
     def __init__(self, config, shape):
         super().__init__(config, shape)
         self.requires_grad_(False)
+
+
+class Detached(Mean):
+    def forward(self, batch):
+        return super().forward(batch).detach()
 
 
 class Extra(Mean):
@@ -219,7 +226,8 @@ def test_named_on_the_command_line_a_run_is_made_again_and_scored(
         ("Broken", "no such thing"),
         ("Turned", "and clips in the batch's order"),
         ("NotANumber", "predicts numbers that are not finite"),
-        ("Fixed", "has no weights that can be trained"),
+        ("Fixed", "has no weights that its predictions could teach"),
+        ("Detached", "has no weights that its predictions could teach"),
         ("Extra", "_extra_state is dict, expected a tensor"),
         ("Brain", r"layers\.0\.weight is torch\.bfloat16, expected torch\.float32"),
         ("Lazy", r"layers\.weight is made by the first batch"),
@@ -248,9 +256,15 @@ def test_what_it_raises_in_training_names_it(module, planted, tmp_path):
         facer.train_head(store, labels, tmp_path / "run", head=f"{module}:Later", **FAST)
 
 
-def test_it_is_not_blamed_for_memory_that_is_lacking():
+@pytest.mark.parametrize("size", [1 << 60, 1 << 62])
+def test_it_is_not_blamed_for_memory_that_is_lacking(size):
+    with pytest.raises(RuntimeError) as told, own.blamed("module:Mean"):
+        torch.empty(size)
+    assert problem_of(told.value)[0].startswith("there is not enough memory for it")
     with pytest.raises(MemoryError), own.blamed("module:Mean"):
         raise MemoryError
+    with pytest.raises(torch.OutOfMemoryError), own.blamed("module:Mean"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 def test_the_command_that_comes_next_names_it(module, planted, tmp_path, capsys):
