@@ -34,6 +34,7 @@ from facer.stages.features.rec.torch_rec import save_rec
 from facer.stages.intensity.calibration import fit_calibration
 from facer.stages.intensity.fit import scaled_targets
 from facer.storage import FeatureStore, Provenance
+from facer.storage.errors import FacerError
 from facer.storage.files.atomic import write_atomic
 from facer.storage.files.weights import weights_sha256
 from facer.storage.settings import flat
@@ -83,6 +84,8 @@ def finetune(
     training = FinetuneTrainer(config)
     folder = RunFolder(config.output, FinetuneRunConfig, _RECORD)
     settings = replace(config.of_run, inputs=training.inputs)
+    if config.resume:
+        _refuse_another_run(folder, settings)
     folder.claim(settings, config.resume)
     with folder.alone():
         folder.resume(training)
@@ -97,6 +100,16 @@ def finetune(
             *_faces(config.output, training.store),
         ),
     )  # fmt: skip
+
+
+def _refuse_another_run(folder: RunFolder[FinetuneRunConfig], settings: FinetuneRunConfig) -> None:
+    """FacerError for an output of facer 0.1, which has no digests, of another run."""
+    before = folder.read() if folder.config_path.is_file() else settings
+    if not before.inputs and before.run.resolve() != settings.run.resolve():
+        raise FacerError(
+            f"{folder.path}: was made with other run (was {before.run}, now {settings.run}); "
+            "resume with the same run, or use another folder"
+        )
 
 
 def _options_like(made: Provenance) -> Iterator[str]:

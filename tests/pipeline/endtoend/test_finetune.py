@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from facer.pipeline.endtoend.config import FinetuneConfig, FinetuneRunConfig
-from facer.pipeline.endtoend.finetune import _faces, _options_like, finetune, settings_of_run
+from facer.pipeline.endtoend.finetune import (
+    _faces,
+    _options_like,
+    _refuse_another_run,
+    finetune,
+    settings_of_run,
+)
 from facer.pipeline.endtoend.joint import ClipCrops
 from facer.pipeline.features.guarded.guard import close_idle, idle
 from facer.pipeline.features.stored_video import read_crops
@@ -162,6 +168,21 @@ def test_the_next_extraction_follows_the_faces_that_were_pointed_at(tmp_path):
     assert (option, path) == ("--faces", str(tmp_path / "faces.csv"))
     found = read_faces(tmp_path / "faces.csv", ["=a", "b", "c"]).points
     assert found == {name: parse_points(points_text(of)) for name, of in points.items()}
+
+
+def test_an_output_without_digests_goes_on_with_its_own_run_alone(tmp_path, monkeypatch):
+    """Seen: an output of facer 0.1 went on with the head and the clips of another run."""
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "joint", FinetuneRunConfig, "finetune.json")
+    config = FinetuneConfig(Path("head"), Path("videos"), output=folder.path)
+    folder.write(FinetuneRunConfig(config.run, config.videos))
+    now = replace(config.of_run, inputs={"head_sha256": "0" * 64})
+    _refuse_another_run(folder, now)
+    folder.compare(now)
+    with pytest.raises(FacerError, match=r"was made with other run \(was head, now .*/other\)"):
+        _refuse_another_run(folder, replace(now, run=tmp_path / "other"))
+    folder.write(now)
+    _refuse_another_run(folder, replace(now, run=tmp_path / "other"))
 
 
 @pytest.mark.parametrize("split", ["val", "none"])
