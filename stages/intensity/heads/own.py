@@ -121,7 +121,7 @@ def check_head(head: Head, config: HeadConfig, shape: HeadShape) -> None:
 
 def _teachable(head: Head, config: HeadConfig, batch: Batch, shape: HeadShape) -> bool:
     """Whether a head without gradients where it predicts has some where it is trained."""
-    with seeded():
+    with seeded(), blamed(config.name):  # not every head can be copied
         return _intensities(deepcopy(head).train(), config, batch, shape).requires_grad
 
 
