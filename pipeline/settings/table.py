@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, TypeVar
 
 from facer.storage.errors import OptionError, named
+from facer.storage.files.regular import refuse_empty
 from facer.storage.settings import Declared, declared
 from facer.storage.text.likeness import did_you_mean
 
@@ -126,9 +127,8 @@ def _checked(one: Declared, value: Any) -> Any:
     types = one.types
     if str in types or Path in types:
         value = getattr(value, "path", value)  # of a store or a run that is open
-    if isinstance(value, str) and not value and (Path in types or one.name in _PLACES):
-        # of a variable that is not set
-        raise OptionError(f"{named(one.name)}: found an empty path, expected one")
+    if isinstance(value, str) and (Path in types or one.name in _PLACES):
+        refuse_empty(value, f"{named(one.name)}: ")
     optional = NoneType in types or one.value in (None, MISSING, ())
     if (value is None and optional) or (isinstance(value, bool) and bool in types):
         return value

@@ -97,13 +97,16 @@ def refuse_no_path(name: str, value: object) -> None:
             f"{named(name)}: found {type(value).__name__}, expected one path; several files go "
             "into a folder, a table into a csv file"
         )
-    refuse_empty(os.fspath(value))
+    refuse_empty(os.fspath(value), f"{named(name)}: ")
 
 
-def refuse_empty(path: str) -> None:
-    """OptionError for "", as of a shell's variable that is not set: it is the current folder."""
+def refuse_empty(path: str, of: str = "") -> None:
+    """OptionError for "", as of a shell's variable that is not set: it is the current folder.
+
+    ``of`` begins the message.
+    """
     if not path:
-        raise OptionError("found an empty path, expected one; the current folder is . (a dot)")
+        raise OptionError(f"{of}found an empty path, expected one; the current folder is . (a dot)")
 
 
 def check_name(path: Path) -> None:
